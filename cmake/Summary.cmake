@@ -1,0 +1,1 @@
+message(STATUS "shardwright ${PROJECT_VERSION}: MPI ${HAVE_MPI}")

@@ -1,0 +1,60 @@
+/*
+ * cluster - machines, devices, links. A device is what one rank may drive: here a CPU core, there a GPU.
+ *
+ * `shardwright doctor --cluster -o cluster.yaml` writes the one of this machine.
+ */
+#ifndef CORE_SPEC_CLUSTER_H
+#define CORE_SPEC_CLUSTER_H
+
+#include "core/conf.h"
+
+enum device_type { DEVICE_CPU, DEVICE_CUDA };
+
+struct device_kind {
+    const char *name;
+    int type;               /* enum device_type */
+    int64_t memory_bytes;   /* of one device */
+    double flops;           /* datasheet or measured peak of one device, FLOP/s; 0 = unknown */
+    double memory_rate;     /* bytes/s of one device; 0 = unknown */
+    double price_per_hour;
+    const int *threads;     /* cpu: devices (cores) one rank may drive, e.g. [1, 2]; default [1] */
+    int n_threads;
+    struct pos pos;
+};
+
+struct cluster_node {
+    const char *name;
+    int count;              /* machines of this description */
+    const char *kind;       /* name of a device kind */
+    int devices;            /* of that kind in each machine */
+    struct pos pos, kind_pos;
+};
+
+struct cluster_link {
+    const char *name;       /* "shm", "nvlink", "ib" */
+    bool inside;            /* joins devices of one node (true) or nodes (false) */
+    double rate;            /* bytes/s per device; 0 = unknown, measured figures win */
+    double latency_us;
+};
+
+struct cluster {
+    const char *name;
+    struct device_kind *kinds;
+    int n_kinds;
+    struct cluster_node *nodes;
+    int n_nodes;
+    struct cluster_link *links;
+    int n_links;
+};
+
+extern const struct conf_table cluster_table; /* "shardwright-cluster" 1 */
+
+MUST_CHECK bool cluster_read_file(
+        struct cluster *out, const char *path, struct arena *arena, struct err *err);
+/* Names resolve, counts are sane, threads divide devices; messages at the place. */
+MUST_CHECK bool cluster_check(const struct cluster *cluster, struct err *err);
+/* Devices in all. */
+int64_t cluster_devices(const struct cluster *cluster);
+const struct device_kind *cluster_kind(const struct cluster *cluster, const char *name);
+
+#endif

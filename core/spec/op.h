@@ -1,0 +1,86 @@
+/*
+ * op - one kernel-level operation with its exact shape: the unit that is measured, priced and executed.
+ *
+ * `struct op` is a lookup key: two ops that compare equal cost the same. Activations are f32 on CPU;
+ * dtype is that of the weights (of the KV cache for attention and rope). Dimensions by kind, unused
+ * ones 0:
+ *
+ *   kind               d0      d1        d2        d3        d4        d5
+ *   gemm, lm_head      m       n         k                                    y[m,n] = x[m,k] w[n,k]^T
+ *   attention_prefill  q_len   kv_len    heads     kv_heads  head_dim         one sequence; kv_len includes q_len
+ *   attention_decode   batch   kv_len    heads     kv_heads  head_dim         kv_len = mean, rounded up
+ *   rmsnorm            m       n         residual                             residual 1: x += r first, and x is kept
+ *   rope               m       heads     kv_heads  head_dim  qk_norm          rotates q, k; writes k, v to the cache
+ *   activation         m       n                                              silu(gate) * up over n columns each
+ *   router             m       hidden    experts   top_k                      scores, top-k, weights
+ *   permute            m       hidden    local     experts   top_k            rows to expert order
+ *   expert_gemm        m       hidden    inter     local     experts   top_k  gate_up, silu, down of the local experts
+ *   combine            m       hidden    local     experts   top_k            weighted sum of the rows of each token
+ *   embedding          m       hidden
+ *   sample             m       vocab                                          arg max (greedy)
+ *   copy               bytes
+ *   collectives        bytes                                                  per rank; degree = ranks in the group
+ *
+ * m counts tokens of the step; expert_gemm, permute and combine see the rows that uniform routing of
+ * m tokens sends to `local` of `experts`.
+ */
+#ifndef CORE_SPEC_OP_H
+#define CORE_SPEC_OP_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "core/err.h"
+
+enum dtype { DTYPE_F32, DTYPE_BF16, DTYPE_F16, DTYPE_F8, DTYPE_COUNT };
+
+enum op_kind {
+    OP_GEMM,
+    OP_LM_HEAD,
+    OP_ATTENTION_PREFILL,
+    OP_ATTENTION_DECODE,
+    OP_RMSNORM,
+    OP_ROPE,
+    OP_ACTIVATION,
+    OP_ROUTER,
+    OP_PERMUTE,
+    OP_EXPERT_GEMM,
+    OP_COMBINE,
+    OP_EMBEDDING,
+    OP_SAMPLE,
+    OP_COPY,
+    OP_ALL_REDUCE, /* first collective */
+    OP_ALL_GATHER, /* bytes = what each rank contributes */
+    OP_REDUCE_SCATTER, /* bytes = what each rank keeps */
+    OP_ALL_TO_ALL, /* bytes = what each rank sends in all, its own part included */
+    OP_SEND_RECV,
+    OP_BROADCAST,
+    OP_KIND_COUNT
+};
+
+#define OP_DIMS 6
+
+struct op {
+    enum op_kind kind;
+    enum dtype dtype;
+    int32_t degree; /* threads of the rank (compute ops); ranks of the group (collectives) */
+    int32_t busy;   /* ranks of the host that work at the same time; memory bandwidth is shared */
+    int64_t dim[OP_DIMS];
+};
+
+extern const char *const dtype_names[];   /* "f32" ...; NULL-terminated */
+extern const char *const op_kind_names[]; /* "gemm" ...; NULL-terminated */
+
+int dtype_bytes(enum dtype dtype);
+bool op_is_collective(enum op_kind kind);
+/* Names of the dimensions of a kind, for tables and CSV; "" for unused ones. */
+const char *op_dim_name(enum op_kind kind, int dim);
+/* Total order over all fields; 0 = same key. */
+int op_compare(const struct op *a, const struct op *b);
+/* "gemm bf16 m=8 n=1024 k=3072 threads=2 busy=1"; buf of at least 160 bytes; returns buf. */
+char *op_show(char *buf, const struct op *op);
+/* Arithmetic and memory traffic (bytes read and written once, weights included), for rooflines. */
+double op_flop(const struct op *op);
+double op_bytes(const struct op *op);
+
+#endif

@@ -1,0 +1,76 @@
+/*
+ * workload - arrival process, prompt and output lengths, sampling, service objectives; and the list of
+ * requests they stand for, made the same way wherever it is asked for (simulator and runtime).
+ */
+#ifndef CORE_SPEC_WORKLOAD_H
+#define CORE_SPEC_WORKLOAD_H
+
+#include "core/conf.h"
+
+enum arrival_process { ARRIVAL_OFFLINE, ARRIVAL_POISSON, ARRIVAL_UNIFORM, ARRIVAL_TRACE };
+enum length_dist { LENGTH_CONSTANT, LENGTH_UNIFORM, LENGTH_LOGNORMAL };
+enum trace_format { TRACE_AUTO, TRACE_AZURE_CSV, TRACE_MOONCAKE_JSONL };
+
+struct length_spec {
+    int dist;            /* enum length_dist */
+    int64_t mean;        /* constant: the value; lognormal: the mean */
+    int64_t min, max;    /* uniform: inclusive bounds; lognormal: clamp */
+    double sigma;        /* lognormal: of the logarithm */
+};
+
+struct workload {
+    const char *name;
+    int64_t requests;
+    int64_t seed;
+    struct {
+        int process;     /* enum arrival_process */
+        double per_s;    /* poisson, uniform: requests a second */
+    } arrival;
+    struct length_spec prompt, output;
+    struct {
+        const char *path; /* relative to the workload file */
+        int format;       /* enum trace_format; auto by content */
+        int64_t skip;     /* requests left out at the start */
+        double time_scale;   /* > 1 = faster arrivals; default 1 */
+        double length_scale; /* lengths are multiplied and rounded up; default 1 */
+        int64_t max_prompt, max_output; /* clamp, 0 = none */
+    } trace;
+    struct {
+        double temperature; /* 0 = greedy */
+        int64_t top_k;      /* 0 = all */
+        double top_p;       /* default 1 */
+        int64_t seed;
+    } sampling;
+    struct {
+        double ttft_us, tpot_us; /* 0 = none */
+        double percentile;       /* fraction of requests that must meet it, default 0.9 */
+    } slo;
+    struct pos trace_pos;
+};
+
+struct request {
+    int64_t arrival_ns; /* from the start of the run */
+    int64_t prompt_len, output_len; /* both >= 1 */
+    uint64_t seed;                  /* of its prompt tokens and its sampling */
+    const int64_t *prefix_hash;     /* Mooncake: one per 512-token block; NULL = none */
+    int n_prefix_hash;
+};
+
+struct requests {
+    struct request *items; /* ascending arrival */
+    int64_t n;
+};
+
+extern const struct conf_table workload_table; /* "shardwright-workload" 1 */
+
+MUST_CHECK bool workload_read_file(
+        struct workload *out, const char *path, struct arena *arena, struct err *err);
+MUST_CHECK bool workload_check(const struct workload *workload, struct err *err);
+/* Reads the trace when there is one: a bad row is refused with file:line:column. Deterministic. */
+MUST_CHECK bool workload_requests(struct requests *out, const struct workload *workload,
+        struct arena *arena, struct err *err);
+/* Token i of a request's prompt: a counter-based hash, uniform over the vocabulary. Requests that share
+ * prefix hashes share those tokens. */
+int32_t request_token(const struct request *request, int64_t i, int64_t vocab);
+
+#endif

@@ -1,0 +1,60 @@
+/*
+ * weights - safetensors: the tensors a model has, a checkpoint's slices mapped into a rank, and seeded
+ * random checkpoints.
+ *
+ * Opening checks everything before a byte is used: header length, JSON, dtype, shape against the model,
+ * offsets (in range, no overlap, no hole), shard names (no path in them), missing and extra tensors.
+ */
+#ifndef MODELS_WEIGHTS_H
+#define MODELS_WEIGHTS_H
+
+#include "models/model.h"
+
+struct tensor_spec {
+    const char *name;     /* HF name: "model.layers.0.self_attn.q_proj.weight" */
+    int n_dims;
+    int64_t dim[4];
+    enum tensor_role { TENSOR_MATRIX, TENSOR_NORM, TENSOR_BIAS, TENSOR_EMBEDDING } role;
+};
+
+/* Every tensor of the model in checkpoint order (multi-token-prediction layers left out). */
+MUST_CHECK bool weights_specs(struct tensor_spec **out, int64_t *n, const struct model *model,
+        struct arena *arena, struct err *err);
+
+struct weights; /* an open checkpoint, mapped read-only */
+
+MUST_CHECK struct weights *weights_open(const struct model *model, const char *dir, struct err *err);
+void weights_close(struct weights *weights);
+
+struct tensor {
+    enum dtype dtype;
+    int n_dims;
+    int64_t dim[4];
+    const void *data;     /* mapped */
+};
+/* NULL if absent. */
+const struct tensor *weights_find(const struct weights *weights, const char *name);
+struct slice_2d {
+    int64_t row, rows, col, cols;
+};
+/* Rows [row, row+rows) and columns [col, col+cols) of a matrix (a vector is one row), converted to
+ * dtype and packed into out. */
+MUST_CHECK bool weights_copy(void *out, enum dtype dtype, const struct weights *weights,
+        const char *name, struct slice_2d slice, struct err *err);
+
+struct weights_options {
+    uint64_t seed;
+    enum dtype dtype;          /* f32 or bf16 */
+    int64_t shard_bytes;       /* 0 = one file */
+    void (*progress)(void *self, int64_t done_bytes, int64_t total_bytes);
+    void *self;
+};
+/* Writes config.json (a copy of what describes the model), model.safetensors or shards and the index into
+ * dir; streaming; normal(0, 0.02)-like matrices, norms 1. Same seed, same bytes, whatever the sharding. */
+MUST_CHECK bool weights_write(const struct model *model, const char *dir,
+        const struct weights_options *options, struct err *err);
+
+float bf16_to_f32(uint16_t value);
+uint16_t bf16_from_f32(float value); /* round to nearest even */
+
+#endif

@@ -1,0 +1,49 @@
+/*
+ * planner - a pure function: (model, cluster, workload, profile) -> plan, or the reason there is none.
+ */
+#ifndef PLANNER_PLANNER_H
+#define PLANNER_PLANNER_H
+
+#include "core/spec/cluster.h"
+#include "core/spec/plan.h"
+#include "core/spec/profile.h"
+#include "core/spec/workload.h"
+#include "models/model.h"
+
+enum plan_objective { OBJECTIVE_THROUGHPUT, OBJECTIVE_TTFT, OBJECTIVE_TPOT };
+
+/* What the user insists on; 0 or NULL = free. Parsed from --force. */
+struct plan_force {
+    int tp, pp, dp, ep, attention_dp, threads;
+    int max_seqs, max_tokens, in_flight;
+    const int *layers;  /* per stage */
+    int n_layers;
+};
+
+struct planner_input {
+    const struct model *model;
+    const struct cluster *cluster;
+    const struct workload *workload;
+    const struct requests *requests;
+    const struct profile *profile;
+    enum dtype dtype, kv_dtype;
+    int objective;           /* enum plan_objective */
+    bool deterministic;
+    struct plan_force force;
+    int simulate_best;       /* how many candidates the simulator sees; default 8 */
+    double time_limit_s;     /* of the solver; the incumbent and its gap are returned; default 60 */
+    const char *export_lp;   /* write the last program in LP format, or NULL */
+};
+
+/* ERR_NO: no legal plan fits, with the proof (the smallest memory any legal plan needs). */
+MUST_CHECK bool planner_run(
+        struct plan *out, const struct planner_input *input, struct arena *arena, struct err *err);
+/* "tp=2,pp=2,layers=10+18,max_seqs=8" */
+MUST_CHECK bool plan_force_parse(
+        struct plan_force *out, const char *text, struct arena *arena, struct err *err);
+
+/* check.c: is this plan legal and does it fit? Knows nothing of how it was found. */
+MUST_CHECK bool plan_check(const struct plan *plan, const struct model *model,
+        const struct cluster *cluster, struct err *err);
+
+#endif

@@ -1,0 +1,51 @@
+/*
+ * profiler - measures what the models and layouts need and the given profile lacks.
+ *
+ * Runs as a collective over the ranks of the job. Points go to the sink on rank 0 as soon as they are
+ * measured, so that a killed run loses nothing; a second call with what it stored measures nothing.
+ */
+#ifndef PROFILER_PROFILER_H
+#define PROFILER_PROFILER_H
+
+#include "core/ranks.h"
+#include "core/spec/cluster.h"
+#include "core/spec/measure.h"
+#include "core/spec/workload.h"
+#include "models/model.h"
+
+struct profile_request {
+    const struct model *models;
+    int n_models;
+    const struct cluster *cluster;
+    enum dtype dtype, kv_dtype;
+    int64_t max_tokens, max_seqs, max_len; /* largest step and sequence to cover */
+    double budget_s;       /* stop after this; 0 = none */
+    double point_budget_s; /* at most this per point; default 0.3 */
+    const struct profile *known; /* on rank 0; NULL elsewhere */
+    const char *record;    /* write what is measured to this file, or NULL */
+    const char *replay;    /* play back from this file instead of measuring, or NULL */
+};
+
+struct profile_summary {
+    int64_t wanted, known, measured, skipped; /* points */
+    double seconds, estimate_s;
+};
+
+/* Fills summary only (dry run) when sink is NULL. Collective; every rank gets the same answer. */
+MUST_CHECK bool profiler_run(struct profile_summary *summary, const struct profile_request *request,
+        struct ranks *ranks, const struct measure_sink *sink, struct err *err);
+
+/* Fresh random shapes, not those of the grid: predicted (by `predict`) against measured, per op kind. */
+struct check_row {
+    enum op_kind kind;
+    int64_t n;
+    double mape, median, p90, p99, bias, coverage;
+};
+MUST_CHECK bool profiler_check(struct check_row *rows, int *n_rows, const struct profile_request *request,
+        struct ranks *ranks, bool (*predict)(void *self, const struct op *op, double *us, double *lo_us,
+        double *hi_us), void *self, int64_t n_points, uint64_t seed, struct err *err);
+
+/* What this machine is: for provenance and doctor. */
+void probe_provenance(struct provenance *out, struct arena *arena);
+
+#endif
