@@ -59,6 +59,10 @@ int64_t graph_kv_block_bytes(
 int64_t graph_work_bytes(const struct model *model, const struct split *split, struct piece piece,
         int max_seqs, int max_tokens);
 
+/* Chunks that a row-parallel product (o over heads, down over inter) is added in on deterministic
+ * devices: the largest power of two <= 8 that divides n. A tp rank does 1/tp of them. */
+int graph_k_chunks(int64_t n);
+
 /* Slices: [begin, end) of n things for part `index` of `parts` (parts divides n). */
 struct slice {
     int64_t begin, end;
