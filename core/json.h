@@ -19,14 +19,27 @@ MUST_CHECK struct json *json_read(const char *text, int64_t len, const char *pat
 void json_close(struct json *doc);
 const struct json_node *json_root(const struct json *doc);
 
-enum json_type { JSON_NULL, JSON_BOOL, JSON_INT, JSON_REAL, JSON_STRING, JSON_ARRAY, JSON_OBJECT };
-enum json_type json_type(const struct json_node *node); /* JSON_NULL for NULL */
+/* Names that jansson does not have, for a program's symbols go before a library's. */
+enum json_kind {
+    JSON_KIND_NULL,
+    JSON_KIND_BOOL,
+    JSON_KIND_INT,
+    JSON_KIND_REAL,
+    JSON_KIND_TEXT,
+    JSON_KIND_ARRAY,
+    JSON_KIND_OBJECT
+};
+enum json_kind json_kind(const struct json_node *node); /* JSON_KIND_NULL for NULL */
 const struct json_node *json_get(const struct json_node *object, const char *key); /* NULL if absent */
 int64_t json_count(const struct json_node *node);       /* elements of an array or object */
 const struct json_node *json_at(const struct json_node *array, int64_t i);
-/* i-th member of an object in file order. */
+/* i-th member of an object in file order; walks from the start. Large objects: json_first. */
 const struct json_node *json_member(const struct json_node *object, int64_t i, const char **key);
-const char *json_string(const struct json_node *node, const char *def);
+/* for (void *m = json_first(o); m != NULL; m = json_next(o, m)) value = json_member_value(m, &key); */
+void *json_first(const struct json_node *object);
+void *json_next(const struct json_node *object, void *member);
+const struct json_node *json_member_value(void *member, const char **key);
+const char *json_text(const struct json_node *node, const char *def);
 int64_t json_int(const struct json_node *node, int64_t def);   /* def when absent or not an integer */
 double json_double(const struct json_node *node, double def);  /* integers too */
 bool json_bool(const struct json_node *node, bool def);

@@ -24,6 +24,7 @@ MUST_CHECK bool str_to_double(double *out, const char *text, struct err *err);
 char *str_from_bytes(char *buf, int64_t bytes);
 char *str_from_us(char *buf, double us);
 char *str_from_bytes_per_s(char *buf, double rate);
+char *str_from_double(char *buf, double value); /* finite */
 /* For people: three significant digits, "1.23 GiB", "45.6 ms". */
 char *str_show_bytes(char *buf, double bytes);
 char *str_show_us(char *buf, double us);

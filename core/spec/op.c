@@ -1,0 +1,226 @@
+#include "core/spec/op.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+const char *const dtype_names[] = {"f32", "bf16", "f16", "f8", NULL};
+
+const char *const op_kind_names[] = {"gemm", "lm_head", "attention_prefill", "attention_decode",
+        "rmsnorm", "rope", "activation", "router", "permute", "expert_gemm", "combine", "embedding",
+        "sample", "copy", "all_reduce", "all_gather", "reduce_scatter", "all_to_all", "send_recv",
+        "broadcast", NULL};
+
+_Static_assert(
+        sizeof dtype_names / sizeof *dtype_names == DTYPE_COUNT + 1, "a name for each dtype");
+_Static_assert(
+        sizeof op_kind_names / sizeof *op_kind_names == OP_KIND_COUNT + 1, "a name for each kind");
+
+static const char *const dim_names[][OP_DIMS] = {
+        [OP_GEMM] = {"m", "n", "k"},
+        [OP_LM_HEAD] = {"m", "n", "k"},
+        [OP_ATTENTION_PREFILL] = {"q_len", "kv_len", "heads", "kv_heads", "head_dim"},
+        [OP_ATTENTION_DECODE] = {"batch", "kv_len", "heads", "kv_heads", "head_dim"},
+        [OP_RMSNORM] = {"m", "n", "residual"},
+        [OP_ROPE] = {"m", "heads", "kv_heads", "head_dim", "qk_norm"},
+        [OP_ACTIVATION] = {"m", "n"},
+        [OP_ROUTER] = {"m", "hidden", "experts", "top_k"},
+        [OP_PERMUTE] = {"m", "hidden", "local", "experts", "top_k"},
+        [OP_EXPERT_GEMM] = {"m", "hidden", "inter", "local", "experts", "top_k"},
+        [OP_COMBINE] = {"m", "hidden", "local", "experts", "top_k"},
+        [OP_EMBEDDING] = {"m", "hidden"},
+        [OP_SAMPLE] = {"m", "vocab"},
+        [OP_COPY] = {"bytes"},
+        [OP_ALL_REDUCE] = {"bytes"},
+        [OP_ALL_GATHER] = {"bytes"},
+        [OP_REDUCE_SCATTER] = {"bytes"},
+        [OP_ALL_TO_ALL] = {"bytes"},
+        [OP_SEND_RECV] = {"bytes"},
+        [OP_BROADCAST] = {"bytes"},
+};
+
+_Static_assert(sizeof dim_names / sizeof *dim_names == OP_KIND_COUNT, "dimensions of every kind");
+
+int dtype_bytes(enum dtype dtype)
+{
+    switch (dtype) {
+    case DTYPE_F32:
+        return 4;
+    case DTYPE_BF16:
+    case DTYPE_F16:
+        return 2;
+    case DTYPE_F8:
+        return 1;
+    case DTYPE_COUNT:
+        break;
+    }
+    return 0;
+}
+
+bool op_is_collective(enum op_kind kind)
+{
+    return kind >= OP_ALL_REDUCE;
+}
+
+const char *op_dim_name(enum op_kind kind, int dim)
+{
+    if (kind < 0 || kind >= OP_KIND_COUNT || dim < 0 || dim >= OP_DIMS)
+        return "";
+    const char *name = dim_names[kind][dim];
+    return name == NULL ? "" : name;
+}
+
+static int compare_i64(int64_t a, int64_t b)
+{
+    return (a > b) - (a < b);
+}
+
+int op_compare(const struct op *a, const struct op *b)
+{
+    int order = compare_i64((int64_t)a->kind, (int64_t)b->kind);
+    if (order == 0)
+        order = compare_i64((int64_t)a->dtype, (int64_t)b->dtype);
+    if (order == 0)
+        order = compare_i64(a->degree, b->degree);
+    if (order == 0)
+        order = compare_i64(a->busy, b->busy);
+    for (int i = 0; order == 0 && i < OP_DIMS; i++)
+        order = compare_i64(a->dim[i], b->dim[i]);
+    return order;
+}
+
+char *op_show(char *buf, const struct op *op)
+{
+    const size_t room = 160;
+    int used = snprintf(buf, room, "%s %s", op_kind_names[op->kind], dtype_names[op->dtype]);
+    for (int i = 0; i < OP_DIMS; i++) {
+        const char *name = op_dim_name(op->kind, i);
+        if (name[0] != '\0' && used < (int)room)
+            used += snprintf(buf + used, room - (size_t)used, " %s=%" PRId64, name, op->dim[i]);
+    }
+    const char *degree = op_is_collective(op->kind) ? "ranks" : "threads";
+    if (used < (int)room)
+        snprintf(buf + used, room - (size_t)used, " %s=%" PRId32 " busy=%" PRId32, degree,
+                op->degree, op->busy);
+    return buf;
+}
+
+/* Rows that uniform routing of m tokens sends to `local` of `experts`. */
+static double local_rows(double m, double local, double experts, double top_k)
+{
+    return experts > 0 ? m * top_k * local / experts : 0;
+}
+
+/* Query-key pairs of a causal prefill: query i of q_len sees kv_len - q_len + i + 1 keys. */
+static double causal_pairs(double q_len, double kv_len)
+{
+    return q_len * (kv_len - q_len) + q_len * (q_len + 1) / 2;
+}
+
+/*
+ * Multiplications and additions count one each. Exponentials, divisions and roots count one, which is far
+ * from their price; the ops that have many are bound by memory.
+ */
+double op_flop(const struct op *op)
+{
+    double d[OP_DIMS];
+    for (int i = 0; i < OP_DIMS; i++)
+        d[i] = (double)op->dim[i];
+    switch (op->kind) {
+    case OP_GEMM:
+    case OP_LM_HEAD:
+        return 2 * d[0] * d[1] * d[2];
+    case OP_ATTENTION_PREFILL: /* scores and values: 2 flop each per pair and dimension; softmax 4 */
+        return causal_pairs(d[0], d[1]) * d[2] * (4 * d[4] + 4);
+    case OP_ATTENTION_DECODE:
+        return d[0] * d[1] * d[2] * (4 * d[4] + 4);
+    case OP_RMSNORM:
+        return d[0] * d[1] * (d[2] > 0 ? 5 : 4);
+    case OP_ROPE:
+        return d[0] * (d[1] + d[2]) * d[3] * (d[4] > 0 ? 7 : 3);
+    case OP_ACTIVATION:
+        return d[0] * d[1] * 4;
+    case OP_ROUTER:
+        return 2 * d[0] * d[1] * d[2] + d[0] * d[2] * (3 + d[3]);
+    case OP_EXPERT_GEMM: /* gate, up and down products, silu(gate) * up */
+        return local_rows(d[0], d[3], d[4], d[5]) * (6 * d[1] * d[2] + 4 * d[2]);
+    case OP_COMBINE:
+        return local_rows(d[0], d[2], d[3], d[4]) * d[1] * 2;
+    case OP_SAMPLE:
+        return d[0] * d[1];
+    case OP_ALL_REDUCE:
+    case OP_REDUCE_SCATTER:
+        return d[0] / 4 * (op->degree > 1 ? 1 : 0);
+    case OP_PERMUTE:
+    case OP_EMBEDDING:
+    case OP_COPY:
+    case OP_ALL_GATHER:
+    case OP_ALL_TO_ALL:
+    case OP_SEND_RECV:
+    case OP_BROADCAST:
+    case OP_KIND_COUNT:
+        break;
+    }
+    return 0;
+}
+
+/* Expected number of `local` experts that at least one of the m * top_k choices reaches. */
+static double touched_experts(double m, double local, double experts, double top_k)
+{
+    if (experts <= 0)
+        return 0;
+    double missed = 1;
+    double stay = 1 - top_k / experts;
+    for (double i = 0; i < m && missed > 1e-4; i++)
+        missed *= stay;
+    return local * (1 - missed);
+}
+
+/* Activations are f32 (4 bytes); dtype is that of the weights or of the cache. */
+double op_bytes(const struct op *op)
+{
+    double d[OP_DIMS];
+    for (int i = 0; i < OP_DIMS; i++)
+        d[i] = (double)op->dim[i];
+    double size = dtype_bytes(op->dtype);
+    switch (op->kind) {
+    case OP_GEMM:
+    case OP_LM_HEAD:
+        return size * d[1] * d[2] + 4 * d[0] * (d[1] + d[2]);
+    case OP_ATTENTION_PREFILL:
+        return 2 * size * d[1] * d[3] * d[4] + 8 * d[0] * d[2] * d[4];
+    case OP_ATTENTION_DECODE:
+        return d[0] * (2 * size * d[1] * d[3] * d[4] + 8 * d[2] * d[4]);
+    case OP_RMSNORM: /* x in, out; with residual also residual in and x out */
+        return 4 * d[1] * (d[0] * (d[2] > 0 ? 4 : 2) + 1);
+    case OP_ROPE: /* q and k in and out, v in; k and v to the cache */
+        return d[0] * d[3] * (8 * (d[1] + d[2]) + 4 * d[2] + 2 * size * d[2]);
+    case OP_ACTIVATION:
+        return 12 * d[0] * d[1];
+    case OP_ROUTER:
+        return size * d[1] * d[2] + 4 * d[0] * d[1] + 8 * d[0] * d[3];
+    case OP_PERMUTE:
+        return 8 * local_rows(d[0], d[2], d[3], d[4]) * d[1] + 4 * d[0] * d[4];
+    case OP_EXPERT_GEMM:
+        return touched_experts(d[0], d[3], d[4], d[5]) * 3 * size * d[1] * d[2]
+               + local_rows(d[0], d[3], d[4], d[5]) * (8 * d[1] + 24 * d[2]);
+    case OP_COMBINE:
+        return 4 * d[1] * (local_rows(d[0], d[2], d[3], d[4]) + d[0]);
+    case OP_EMBEDDING:
+        return d[0] * d[1] * (size + 4);
+    case OP_SAMPLE:
+        return 4 * d[0] * d[1] + 8 * d[0];
+    case OP_COPY:
+        return 2 * d[0];
+    case OP_ALL_REDUCE:
+    case OP_ALL_GATHER:
+    case OP_REDUCE_SCATTER:
+    case OP_ALL_TO_ALL:
+    case OP_SEND_RECV:
+    case OP_BROADCAST:
+        return d[0];
+    case OP_KIND_COUNT:
+        break;
+    }
+    return 0;
+}
