@@ -3,6 +3,11 @@
  *
  * Planner (costs), profiler (which shapes to measure) and runtime (what to allocate) all ask here, so
  * they cannot disagree; a test compares the list with what the engine executed.
+ *
+ * Names in the sizes below: T = max_tokens, S = max_seqs, q = heads / tp, kv = KV heads of the rank,
+ * hd = head_dim, I = inter / tp, E = experts / ep, X = moe.inter / (n_ranks / ep), K = top_k,
+ * R = attention_dp * T * min(K, E): the most rows that can reach the experts of one rank,
+ * H = hidden, V = vocab / tp. Weights are in split.dtype, norms, biases and activations f32, indices int32.
  */
 #ifndef MODELS_GRAPH_H
 #define MODELS_GRAPH_H
@@ -24,7 +29,7 @@ struct seq_shape {
 /* What one attention-dp group computes in a step. */
 struct step_shape {
     int64_t tokens;        /* rows */
-    int64_t group_tokens;  /* rows of all attention-dp groups: what the experts see */
+    int64_t group_tokens;  /* rows of all attention-dp groups: what the experts see; 0 = tokens */
     const struct seq_shape *prefill;
     int n_prefill;
     int64_t decode_batch, decode_kv_tokens; /* kv summed over the batch */
@@ -45,22 +50,121 @@ struct piece {
 /* Whether the split fits the model: heads, KV heads, experts, vocabulary, inner dimensions. ERR_NO with the reason. */
 MUST_CHECK bool graph_legal(const struct model *model, const struct split *split, struct err *err);
 
-/* Writes at most max ops, equal ops merged, in execution order of first use; returns how many there are.
- * The transfer to the next stage is not in it. */
+/*
+ * Writes at most max ops, equal ops merged, in execution order of first use; returns how many there are.
+ * The transfer to the next stage is not in it. An op with a zero dimension that counts rows or bytes is
+ * left out (a group without rows still takes part in the collectives).
+ *
+ * gemm, lm_head, embedding, router and expert_gemm carry split.dtype; rope and attention kv_dtype;
+ * everything else, collectives included, f32. In a layer, in order:
+ *   rmsnorm(T,H,residual; residual 0 only for the very first of the piece), gemm(T,(q+2kv)hd,H), rope,
+ *   attention_prefill per prefill sequence, attention_decode once, gemm(T,H,q*hd),
+ *   [tp>1: all_reduce(T*H*4)], rmsnorm(T,H,1), then
+ *   dense: gemm(T,2I,H), activation(T,I), gemm(T,H,I), [tp>1: all_reduce(T*H*4)]
+ *   MoE, attention_dp 1: router(T,H,experts,K), permute(T,H,E,experts,K), expert_gemm(T,H,X,E,experts,K),
+ *     combine(T,H,E,experts,K), [tp>1: all_reduce(T*H*4)]; deterministic and tp>1 instead of the last two:
+ *     combine(T,H,E,experts,K) with scatter, all_reduce(T*K*H*4), combine(T,H,experts,experts,K)
+ *   MoE, attention_dp>1, G = rows of all groups: router(T), permute(T,H,experts,experts,K),
+ *     all_to_all(experts*4: row counts), all_to_all(T*K*H*4), copy(c: received rows to expert order),
+ *     expert_gemm(G,H,X,E,experts,K), copy(c: back), all_to_all(c), combine(T,H,experts,experts,K),
+ *     where c = ceil(G*K*E/experts)*H*4, the rows that uniform routing brings here.
+ * Last: rmsnorm(rows,H,1) on the gathered rows that yield tokens, lm_head(rows,V,H), sample(rows,V),
+ *   [tp>1: all_gather(rows*8: token and logit)].
+ * MLA is priced by its projections (gemm) and attention over the latent (decode) or expanded (prefill)
+ * heads; shared experts as a dense MLP; windows clip kv_len.
+ */
 int graph_step(struct graph_op *out, int max, const struct model *model, const struct split *split,
         struct piece piece, const struct step_shape *shape);
 /* Bytes of activations that one rank sends to the next stage for `tokens` rows. */
 int64_t graph_boundary_bytes(const struct model *model, const struct split *split, int64_t tokens);
 
-/* Bytes one rank holds, exact: what the runtime allocates. */
+/*
+ * The packed weight buffers of a rank. A buffer of 0 bytes does not exist. The embedding table is whole on
+ * every rank of the first piece; a tied head is a view into its rows when the piece holds both ends.
+ */
+enum weight_buffer {
+    WEIGHT_ATTN_NORM,     /* [H] */
+    WEIGHT_QKV,           /* [(q + 2 kv) hd, H], q | k | v */
+    WEIGHT_QKV_BIAS,      /* [(q + 2 kv) hd] */
+    WEIGHT_Q_GAIN,        /* [hd] */
+    WEIGHT_K_GAIN,        /* [hd] */
+    WEIGHT_SINKS,         /* [q] */
+    WEIGHT_MLA,           /* all down and up projections; q_b and kv_b rows split over tp */
+    WEIGHT_MLA_NORM,      /* [q_rank + kv_rank] */
+    WEIGHT_O,             /* [H, q hd] */
+    WEIGHT_O_BIAS,        /* [H] */
+    WEIGHT_MLP_NORM,      /* [H] */
+    WEIGHT_GATE_UP,       /* [2 I, H], gate | up; of the shared expert in MoE layers that have one */
+    WEIGHT_DOWN,          /* [H, I] */
+    WEIGHT_ROUTER,        /* [experts, H] */
+    WEIGHT_ROUTER_BIAS,   /* [experts] */
+    WEIGHT_EXPERT_GATE_UP, /* [E][2 X, H] */
+    WEIGHT_EXPERT_DOWN,   /* [E][H, X] */
+    WEIGHT_EXPERT_BIAS,   /* [E][2 X + H] */
+    WEIGHT_LAYER_COUNT,   /* the ones above exist per layer */
+    WEIGHT_EMBEDDING = WEIGHT_LAYER_COUNT, /* [vocab, H], first piece */
+    WEIGHT_FINAL_NORM,    /* [H], last piece */
+    WEIGHT_LM_HEAD,       /* [V, H], last piece */
+    WEIGHT_COUNT
+};
+/* Sizes of one layer; entries from WEIGHT_LAYER_COUNT on are 0. */
+void graph_layer_weights(
+        int64_t bytes[WEIGHT_COUNT], const struct model *model, const struct split *split, int layer);
+/* Sizes of what the piece holds besides layers. */
+void graph_end_weights(int64_t bytes[WEIGHT_COUNT], const struct model *model,
+        const struct split *split, struct piece piece);
+
+/*
+ * The work buffers of a rank: allocated once, before the first step. A buffer of 0 bytes does not exist.
+ * Host-side lists of a step (items, block tables) and scratch inside kernels are not counted.
+ */
+enum work_buffer {
+    WORK_X,             /* [T, H] residual stream; received into from the stage before */
+    WORK_R,             /* [T, H] output of o and down, reduced in place, the next norm's residual */
+    WORK_H,             /* [T, H] normed */
+    WORK_QKV,           /* [T, (q + 2 kv) hd] */
+    WORK_ATTENTION,     /* [T, q hd] */
+    WORK_GATE_UP,       /* [T, 2 I] pieces with dense layers or shared experts */
+    WORK_ACTIVATION,    /* [T, I] the same */
+    WORK_EXPERT,        /* [T, K] int32; MoE pieces, as all down to WORK_COUNTS */
+    WORK_EXPERT_WEIGHT, /* [T, K] */
+    WORK_PAIR,          /* [T * K] int32 */
+    WORK_OFFSETS,       /* attention_dp 1: [E + 1] int32; else [experts + 1 + E + 1], home | received */
+    WORK_ROWS,          /* attention_dp 1: [R, H] in expert order; else [T * K, H] home rows, out and back */
+    WORK_ROWS_SORTED,   /* [R, H] attention_dp 1: output of the experts; else: received rows in expert
+                           order, and later the expert outputs in order of arrival */
+    WORK_ROWS_IN,       /* [R, H] attention_dp > 1: rows as they arrive; later the expert outputs */
+    WORK_SCRATCH,       /* [R, 3 X] */
+    WORK_SCATTER,       /* [T * K, H] deterministic with tp > 1 */
+    WORK_IDENTITY,      /* [T * K] int32 0, 1, 2, ...: the pairs of scattered rows */
+    WORK_COUNTS,        /* [2 * experts] int32 attention_dp > 1: row counts sent | received */
+    WORK_INPUTS,        /* [3 T] int32: tokens | positions | slots */
+    WORK_INV_FREQ,      /* [hd / 2] */
+    WORK_SEND,          /* [2][T, H] pieces that are not the last: rows on their way, in turn */
+    WORK_LAST_X,        /* [S, H] last piece, as all below: rows of X that yield tokens */
+    WORK_LAST_R,        /* [S, H] ... of R */
+    WORK_LAST_H,        /* [S, H] normed */
+    WORK_LOGITS,        /* [S, V] */
+    WORK_SAMPLED,       /* [2 S]: int32 tokens of the rows | f32 logits of the rows, without a gap */
+    WORK_GATHER,        /* [S, vocab] tp > 1: all ranks' logits (seeded sampling) or their WORK_SAMPLED */
+    WORK_COUNT
+};
+void graph_work(int64_t bytes[WORK_COUNT], const struct model *model, const struct split *split,
+        struct piece piece, int max_seqs, int max_tokens);
+
+/* Bytes one rank holds, exact: the sums of the lists above. */
 int64_t graph_weight_bytes(const struct model *model, const struct split *split, struct piece piece);
-int64_t graph_kv_block_bytes(
-        const struct model *model, const struct split *split, struct piece piece, int block_tokens);
 int64_t graph_work_bytes(const struct model *model, const struct split *split, struct piece piece,
         int max_seqs, int max_tokens);
+/* Per layer k and v as [block][kv][block_tokens][hd] (MLA: one latent row). Windowed layers keep all. */
+int64_t graph_kv_block_bytes(
+        const struct model *model, const struct split *split, struct piece piece, int block_tokens);
 
-/* Chunks that a row-parallel product (o over heads, down over inter) is added in on deterministic
- * devices: the largest power of two <= 8 that divides n. A tp rank does 1/tp of them. */
+/*
+ * Chunks that a row-parallel product is added in on deterministic devices: the largest power of two <= 8
+ * that divides n, where n = heads for o, inter for down, moe.inter for the experts' down. A rank that holds
+ * 1/p of the columns does 1/p of the chunks, as gemm_args.k_chunks and expert_args.k_chunks.
+ */
 int graph_k_chunks(int64_t n);
 
 /* Slices: [begin, end) of n things for part `index` of `parts` (parts divides n). */

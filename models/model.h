@@ -34,7 +34,7 @@ struct model {
     const char *path;       /* directory of the checkpoint, or NULL for a shipped description */
     const char *digest;     /* of the dimensions */
     int family;             /* enum model_family */
-    int dtype;              /* of the published weights, enum dtype */
+    int dtype;              /* torch_dtype: of quantised weights, what they are widened to; enum dtype */
     int64_t hidden, inter, vocab;
     int n_layers;
     int heads, kv_heads, head_dim;
@@ -68,22 +68,38 @@ struct model {
 /* Facts that follow from the dimensions; formulas in docs/method.md. */
 struct model_facts {
     int64_t total_params, active_params, active_params_no_embed, non_embedding_params;
-    int64_t embed_params, lm_head_params; /* lm_head_params counts even when tied */
+    int64_t embed_params, lm_head_params; /* lm_head_params is 0 when tied */
     int64_t attn_params_per_layer, dense_mlp_params, expert_params, router_params;
     int64_t kv_elems_per_token_per_layer, kv_bytes_per_token_bf16, kv_bytes_per_token_bf16_growing;
     int kv_full_layers, kv_windowed_layers, moe_layers, dense_layers;
     int64_t linear_flops_per_token, attn_flops_per_token_per_ctx;
+    int64_t attn_flops_absorbed_per_ctx; /* MLA decode over the latent; 0 otherwise */
     int64_t mtp_params, weight_bytes_bf16;
 };
 
+/* Of the YAML form, which writes layers as a pattern; model_yaml.c turns it into a struct model. */
 extern const struct conf_table model_table; /* "shardwright-model" 1 */
+extern const char *const model_family_names[]; /* as model_type in config.json; NULL-terminated */
 
 /* what: a path to config.json, a directory with one, a model YAML, or the name of a shipped model. */
 MUST_CHECK bool model_read(struct model *out, const char *what, const char *data_dir,
         struct arena *arena, struct err *err);
 MUST_CHECK bool model_read_config(struct model *out, const char *text, int64_t len, const char *path,
         struct arena *arena, struct err *err);
+MUST_CHECK bool model_read_yaml(struct model *out, const char *text, int64_t len, const char *path,
+        struct arena *arena, struct err *err);
+/* HF config.json that reads back as the same model; in the arena. dtype as torch_dtype. */
+MUST_CHECK bool model_write_config(
+        char **text, const struct model *model, enum dtype dtype, struct arena *arena, struct err *err);
+/* Every number in range and consistent. Messages name the key of config.json. */
 MUST_CHECK bool model_check(const struct model *model, struct err *err);
+/* The same model cut to its first n layers, for small variants. ERR_INPUT when it has fewer. */
+MUST_CHECK bool model_cut_layers(
+        struct model *model, int n_layers, struct arena *arena, struct err *err);
+/* Sets digest; readers and model_cut_layers call it. */
+void model_digest(struct model *model, struct arena *arena);
+/* Llama 4 normalises q and k without a learned gain. */
+bool model_has_qk_gain(const struct model *model);
 void model_facts(struct model_facts *out, const struct model *model);
 /* Whether the bundled runtime executes this family; the reason when not. */
 MUST_CHECK bool model_runs(const struct model *model, struct err *err);

@@ -23,22 +23,27 @@ MUST_CHECK bool weights_specs(struct tensor_spec **out, int64_t *n, const struct
 
 struct weights; /* an open checkpoint, mapped read-only */
 
+/* model must outlive it. */
 MUST_CHECK struct weights *weights_open(const struct model *model, const char *dir, struct err *err);
+/* The same values that weights_write puts into files of that dtype, made when copied, without a file. */
+MUST_CHECK struct weights *weights_open_random(
+        const struct model *model, uint64_t seed, enum dtype dtype, struct err *err);
 void weights_close(struct weights *weights);
 
 struct tensor {
     enum dtype dtype;
     int n_dims;
     int64_t dim[4];
-    const void *data;     /* mapped */
+    const void *data;     /* mapped; NULL when random */
 };
 /* NULL if absent. */
 const struct tensor *weights_find(const struct weights *weights, const char *name);
 struct slice_2d {
     int64_t row, rows, col, cols;
 };
-/* Rows [row, row+rows) and columns [col, col+cols) of a matrix (a vector is one row), converted to
- * dtype and packed into out. */
+/* Rows [row, row+rows) and columns [col, col+cols) of a matrix (a vector is one row; leading dimensions of
+ * a 3-D tensor are folded into rows), converted to dtype (f32 or bf16) and packed into out. Threads may call
+ * it at once. */
 MUST_CHECK bool weights_copy(void *out, enum dtype dtype, const struct weights *weights,
         const char *name, struct slice_2d slice, struct err *err);
 
@@ -49,10 +54,18 @@ struct weights_options {
     void (*progress)(void *self, int64_t done_bytes, int64_t total_bytes);
     void *self;
 };
-/* Writes config.json (a copy of what describes the model), model.safetensors or shards and the index into
- * dir; streaming; normal(0, 0.02)-like matrices, norms 1. Same seed, same bytes, whatever the sharding. */
+/*
+ * Writes config.json (a copy of what describes the model), model.safetensors or shards and the index into
+ * dir; streaming, on two threads. Matrices are near-normal with variance 1/columns (o and down also divided
+ * by the number of layers), norms 1 +- 0.1, biases +- 0.02. Each value depends on seed, tensor name and index alone, so
+ * sharding changes nothing. The index (or the single file) gets its name last: a killed or failed call
+ * leaves no checkpoint that opens.
+ */
 MUST_CHECK bool weights_write(const struct model *model, const char *dir,
         const struct weights_options *options, struct err *err);
+
+/* What weights_write will put into dir, without config.json. */
+int64_t weights_bytes(const struct model *model, enum dtype dtype);
 
 float bf16_to_f32(uint16_t value);
 uint16_t bf16_from_f32(float value); /* round to nearest even */

@@ -1,0 +1,368 @@
+/*
+ * graph - the op list. Layers of one class (attention kind, window, dense or MoE) execute the same ops, so a
+ * step is written once per class with a count; nothing is allocated and nothing loops over experts.
+ */
+#include "models/graph.h"
+
+#include <stddef.h>
+
+/* The list under construction. */
+struct sink {
+    struct graph_op *out;
+    int max, n;
+};
+
+/* What the ops of one class of layers need to know. */
+struct class_shape {
+    struct model_layer layer;
+    int64_t count;
+    bool first; /* holds the first layer of the piece, whose norm has no residual */
+};
+
+enum {
+    MAX_CLASSES = 16
+};
+
+static int64_t min_i64(int64_t a, int64_t b)
+{
+    return a < b ? a : b;
+}
+
+static int64_t max_i64(int64_t a, int64_t b)
+{
+    return a > b ? a : b;
+}
+
+static int64_t ceil_div(int64_t a, int64_t b)
+{
+    return (a + b - 1) / b;
+}
+
+static bool same_op(const struct op *a, const struct op *b)
+{
+    if (a->kind != b->kind || a->dtype != b->dtype || a->degree != b->degree)
+        return false;
+    for (int i = 0; i < OP_DIMS; i++)
+        if (a->dim[i] != b->dim[i])
+            return false;
+    return true;
+}
+
+static void add(struct sink *sink, struct op op, int64_t count)
+{
+    if (op.dim[0] <= 0 || count <= 0)
+        return;
+    int known = sink->n < sink->max ? sink->n : sink->max;
+    for (int i = 0; i < known; i++) {
+        if (same_op(&sink->out[i].op, &op)) {
+            sink->out[i].count += count;
+            return;
+        }
+    }
+    if (sink->n < sink->max)
+        sink->out[sink->n] = (struct graph_op){op, count};
+    sink->n++;
+}
+
+static struct op op_of(const struct split *split, enum op_kind kind, enum dtype dtype)
+{
+    return (struct op){.kind = kind, .dtype = dtype, .degree = split->threads, .busy = split->busy};
+}
+
+static void add_gemm(struct sink *sink, const struct split *split, int64_t m, int64_t n, int64_t k,
+        int64_t count)
+{
+    struct op op = op_of(split, OP_GEMM, split->dtype);
+    op.dim[0] = m;
+    op.dim[1] = n;
+    op.dim[2] = k;
+    if (n > 0 && k > 0)
+        add(sink, op, count);
+}
+
+static void add_norm(struct sink *sink, const struct split *split, int64_t m, int64_t n,
+        int residual, int64_t count)
+{
+    struct op op = op_of(split, OP_RMSNORM, DTYPE_F32);
+    op.dim[0] = m;
+    op.dim[1] = n;
+    op.dim[2] = residual;
+    add(sink, op, count);
+}
+
+static void add_bytes(struct sink *sink, const struct split *split, enum op_kind kind,
+        int64_t bytes, int64_t count)
+{
+    struct op op = op_of(split, kind, DTYPE_F32);
+    if (kind == OP_ALL_TO_ALL)
+        op.degree = split->tp * split->attention_dp;
+    else if (kind != OP_COPY)
+        op.degree = split->tp;
+    op.dim[0] = bytes;
+    if (kind == OP_COPY || op.degree > 1)
+        add(sink, op, count);
+}
+
+static void add_attention(struct sink *sink, const struct split *split, enum op_kind kind,
+        const int64_t dims[5], int64_t count)
+{
+    struct op op = op_of(split, kind, split->kv_dtype);
+    for (int i = 0; i < 5; i++)
+        op.dim[i] = dims[i];
+    add(sink, op, count);
+}
+
+/* Keys that a query can see at most; a chunked layer is priced as a window of the chunk's length. */
+static int64_t visible(const struct model_layer *layer, int64_t q_len, int64_t kv_len)
+{
+    if (layer->attention == ATTENTION_FULL || layer->window <= 0)
+        return kv_len;
+    return min_i64(kv_len, layer->window + q_len - 1);
+}
+
+/* kv_heads and head_dim differ between prefill and decode for MLA alone. */
+struct attention_dims {
+    int64_t heads, prefill_kv_heads, prefill_dim, decode_kv_heads, decode_dim;
+};
+
+static void add_sequences(struct sink *sink, const struct split *split,
+        const struct step_shape *shape, const struct class_shape *class,
+        const struct attention_dims *dims)
+{
+    for (int i = 0; i < shape->n_prefill; i++) {
+        const struct seq_shape *seq = &shape->prefill[i];
+        add_attention(sink, split, OP_ATTENTION_PREFILL,
+                (const int64_t[5]){seq->q_len, visible(&class->layer, seq->q_len, seq->kv_len),
+                        dims->heads, dims->prefill_kv_heads, dims->prefill_dim},
+                class->count);
+    }
+    if (shape->decode_batch <= 0)
+        return;
+    int64_t mean = ceil_div(shape->decode_kv_tokens, shape->decode_batch);
+    add_attention(sink, split, OP_ATTENTION_DECODE,
+            (const int64_t[5]){shape->decode_batch, visible(&class->layer, 1, mean), dims->heads,
+                    dims->decode_kv_heads, dims->decode_dim},
+            class->count);
+}
+
+static void add_rope(struct sink *sink, const struct model *model, const struct split *split,
+        const int64_t dims[4], int64_t count)
+{
+    struct op op = op_of(split, OP_ROPE, split->kv_dtype);
+    for (int i = 0; i < 4; i++)
+        op.dim[i] = dims[i];
+    op.dim[4] = model->qk_norm;
+    add(sink, op, count);
+}
+
+static int64_t local_kv_heads(const struct model *model, int tp)
+{
+    return tp >= model->kv_heads ? 1 : model->kv_heads / tp;
+}
+
+static void add_gqa(struct sink *sink, const struct model *model, const struct split *split,
+        const struct step_shape *shape, const struct class_shape *class)
+{
+    int64_t heads = model->heads / split->tp, kv = local_kv_heads(model, split->tp);
+    int64_t dim = model->head_dim, m = shape->tokens, n = class->count;
+    struct attention_dims dims = {heads, kv, dim, kv, dim};
+
+    add_gemm(sink, split, m, (heads + 2 * kv) * dim, model->hidden, n);
+    add_rope(sink, model, split, (const int64_t[4]){m, heads, kv, dim}, n);
+    add_sequences(sink, split, shape, class, &dims);
+    add_gemm(sink, split, m, model->hidden, heads * dim, n);
+}
+
+/*
+ * Multi-head latent attention (DeepSeek-V2, arXiv:2405.04434). Decode absorbs kv_b into the query and the
+ * output and attends over the latent row itself; prefill expands keys (nope + rope) and values, and is
+ * priced at the mean of the two head sizes, which has the same multiplications.
+ */
+static void add_mla(struct sink *sink, const struct model *model, const struct split *split,
+        const struct step_shape *shape, const struct class_shape *class)
+{
+    int64_t heads = model->heads / split->tp, m = shape->tokens, n = class->count;
+    int64_t nope = model->mla.nope_dim, rope = model->mla.rope_dim, v = model->mla.v_dim;
+    int64_t rank = model->mla.kv_rank, prefill_keys = 0;
+    struct attention_dims dims = {heads, heads, (nope + rope + v + 1) / 2, 1, rank + rope};
+
+    if (model->mla.q_rank > 0) {
+        add_gemm(sink, split, m, model->mla.q_rank, model->hidden, n);
+        add_norm(sink, split, m, model->mla.q_rank, 0, n);
+    }
+    add_gemm(sink, split, m, heads * (nope + rope),
+            model->mla.q_rank > 0 ? model->mla.q_rank : model->hidden, n);
+    add_gemm(sink, split, m, rank + rope, model->hidden, n);
+    add_norm(sink, split, m, rank, 0, n);
+    add_rope(sink, model, split, (const int64_t[4]){m, heads, 1, rope}, n);
+    for (int i = 0; i < shape->n_prefill; i++)
+        prefill_keys += shape->prefill[i].kv_len;
+    add_gemm(sink, split, prefill_keys, heads * (nope + v), rank, n);
+    add_gemm(sink, split, shape->decode_batch, heads * rank, nope, n);
+    add_sequences(sink, split, shape, class, &dims);
+    add_gemm(sink, split, shape->decode_batch, heads * v, rank, n);
+    add_gemm(sink, split, m, model->hidden, heads * v, n);
+}
+
+static void add_mlp(struct sink *sink, const struct model *model, const struct split *split,
+        int64_t m, int64_t inter, int64_t count)
+{
+    if (inter <= 0)
+        return;
+    struct op op = op_of(split, OP_ACTIVATION, DTYPE_F32);
+    op.dim[0] = m;
+    op.dim[1] = inter;
+    add_gemm(sink, split, m, 2 * inter, model->hidden, count);
+    add(sink, op, count);
+    add_gemm(sink, split, m, model->hidden, inter, count);
+}
+
+/* permute and combine have the same dimensions. */
+static void add_rows(struct sink *sink, const struct model *model, const struct split *split,
+        enum op_kind kind, int64_t local, const int64_t m_count[2])
+{
+    struct op op = op_of(split, kind, DTYPE_F32);
+    op.dim[0] = m_count[0];
+    op.dim[1] = model->hidden;
+    op.dim[2] = local;
+    op.dim[3] = model->moe.n;
+    op.dim[4] = model->moe.top_k;
+    add(sink, op, m_count[1]);
+}
+
+static void add_expert_gemm(struct sink *sink, const struct model *model, const struct split *split,
+        int64_t m, int64_t count)
+{
+    struct op op = op_of(split, OP_EXPERT_GEMM, split->dtype);
+    op.dim[0] = m;
+    op.dim[1] = model->hidden;
+    op.dim[2] = model->moe.inter / (split->tp * split->attention_dp / split->ep);
+    op.dim[3] = model->moe.n / split->ep;
+    op.dim[4] = model->moe.n;
+    op.dim[5] = model->moe.top_k;
+    add(sink, op, count);
+}
+
+static void add_moe(struct sink *sink, const struct model *model, const struct split *split,
+        const struct step_shape *shape, int64_t count)
+{
+    int64_t m = shape->tokens, experts = model->moe.n, local = experts / split->ep;
+    int64_t row_bytes = model->hidden * 4, home_rows = m * model->moe.top_k;
+    const int64_t here[2] = {m, count};
+    struct op router = op_of(split, OP_ROUTER, split->dtype);
+
+    router.dim[0] = m;
+    router.dim[1] = model->hidden;
+    router.dim[2] = experts;
+    router.dim[3] = model->moe.top_k;
+    add(sink, router, count);
+    if (split->attention_dp > 1) {
+        int64_t group = max_i64(shape->group_tokens, m);
+        int64_t brought = ceil_div(group * model->moe.top_k * local, experts) * row_bytes;
+        add_rows(sink, model, split, OP_PERMUTE, experts, here);
+        add_bytes(sink, split, OP_ALL_TO_ALL, group > 0 ? experts * 4 : 0, count);
+        add_bytes(sink, split, OP_ALL_TO_ALL, home_rows * row_bytes, count);
+        add_bytes(sink, split, OP_COPY, brought, 2 * count);
+        add_expert_gemm(sink, model, split, group, count);
+        add_bytes(sink, split, OP_ALL_TO_ALL, brought, count);
+        add_rows(sink, model, split, OP_COMBINE, experts, here);
+        return;
+    }
+    add_rows(sink, model, split, OP_PERMUTE, local, here);
+    add_expert_gemm(sink, model, split, m, count);
+    add_rows(sink, model, split, OP_COMBINE, local, here);
+    if (split->deterministic && split->tp > 1) {
+        add_bytes(sink, split, OP_ALL_REDUCE, home_rows * row_bytes, count);
+        add_rows(sink, model, split, OP_COMBINE, experts, here);
+    }
+}
+
+static void add_layers(struct sink *sink, const struct model *model, const struct split *split,
+        const struct step_shape *shape, const struct class_shape *class)
+{
+    int64_t m = shape->tokens, reduced = m * model->hidden * 4;
+    int64_t fresh = class->first ? 1 : 0;
+
+    add_norm(sink, split, m, model->hidden, 0, fresh);
+    add_norm(sink, split, m, model->hidden, 1, class->count - fresh);
+    if (model->mla.kv_rank > 0)
+        add_mla(sink, model, split, shape, class);
+    else
+        add_gqa(sink, model, split, shape, class);
+    add_bytes(sink, split, OP_ALL_REDUCE, reduced, class->count);
+    add_norm(sink, split, m, model->hidden, 1, class->count);
+    if (!class->layer.moe) {
+        add_mlp(sink, model, split, m, model->inter / split->tp, class->count);
+        add_bytes(sink, split, OP_ALL_REDUCE, reduced, class->count);
+        return;
+    }
+    add_moe(sink, model, split, shape, class->count);
+    add_mlp(sink, model, split, m, model->moe.shared_inter / split->tp, class->count);
+    /* Deterministic sums were made before combining; a shared expert still needs its own. */
+    if (!split->deterministic || model->moe.shared_inter > 0)
+        add_bytes(sink, split, OP_ALL_REDUCE, reduced, class->count);
+}
+
+static void add_head(
+        struct sink *sink, const struct model *model, const struct split *split, int64_t rows)
+{
+    int64_t vocab = model->vocab / split->tp;
+    struct op head = op_of(split, OP_LM_HEAD, split->dtype),
+              sample = op_of(split, OP_SAMPLE, DTYPE_F32);
+
+    head.dim[0] = rows;
+    head.dim[1] = vocab;
+    head.dim[2] = model->hidden;
+    sample.dim[0] = rows;
+    sample.dim[1] = vocab;
+    add_norm(sink, split, rows, model->hidden, 1, 1);
+    add(sink, head, 1);
+    add(sink, sample, 1);
+    add_bytes(sink, split, OP_ALL_GATHER, rows * 8, 1);
+}
+
+/* Classes in order of first layer; returns how many. */
+static int classify(struct class_shape *classes, const struct model *model, struct piece piece)
+{
+    int n = 0;
+    for (int layer = piece.first_layer; layer < piece.end_layer; layer++) {
+        const struct model_layer *l = &model->layers[layer];
+        int i = 0;
+        while (i < n
+                && (classes[i].layer.moe != l->moe || classes[i].layer.attention != l->attention
+                        || classes[i].layer.window != l->window))
+            i++;
+        if (i == MAX_CLASSES)
+            i--; /* model_check refuses models with more classes */
+        if (i == n)
+            classes[n++] = (struct class_shape){*l, 0, layer == piece.first_layer};
+        classes[i].count++;
+    }
+    return n;
+}
+
+int graph_step(struct graph_op *out, int max, const struct model *model, const struct split *split,
+        struct piece piece, const struct step_shape *shape)
+{
+    struct sink sink = {out, max, 0};
+    struct class_shape classes[MAX_CLASSES];
+    int n = classify(classes, model, piece);
+
+    if (piece.first_layer == 0) {
+        struct op op = op_of(split, OP_EMBEDDING, split->dtype);
+        op.dim[0] = shape->tokens;
+        op.dim[1] = model->hidden;
+        add(&sink, op, 1);
+    }
+    for (int i = 0; i < n; i++)
+        add_layers(&sink, model, split, shape, &classes[i]);
+    if (piece.end_layer == model->n_layers)
+        add_head(&sink, model, split, shape->logits_rows);
+    return sink.n;
+}
+
+int64_t graph_boundary_bytes(const struct model *model, const struct split *split, int64_t tokens)
+{
+    (void)split; /* every rank of a stage holds whole rows */
+    return tokens * model->hidden * 4;
+}
