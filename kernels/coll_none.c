@@ -1,0 +1,14 @@
+/* Stands in for coll_mpi.c in a build without MPI. */
+#include "kernels/coll_impl.h"
+
+struct coll *coll_mpi_open(const int *members, int n, int key, bool deterministic, struct err *err)
+{
+    (void)members;
+    (void)key;
+    (void)deterministic;
+    err_set(err, ERR_ENV,
+            "a group of %d ranks needs MPI, which this build is without: "
+            "apt install libopenmpi-dev openmpi-bin, then configure again",
+            n);
+    return NULL;
+}

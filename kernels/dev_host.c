@@ -1,0 +1,244 @@
+/* Huge pages need madvise, which POSIX lacks. */
+#define _GNU_SOURCE
+
+#include "kernels/dev.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "core/arena.h"
+#include "kernels/cpu/isa.h"
+#include "kernels/dev_host.h"
+#include "kernels/pool.h"
+
+#define HUGE_PAGE (INT64_C(2) << 20)
+
+const char *const dev_isa_names[] = {"auto", "portable", "avx2", "avx512", NULL};
+
+struct block {
+    void *memory;
+    int64_t bytes;
+};
+
+struct scratch {
+    struct arena arena;
+    char *memory;
+    int64_t bytes;
+};
+
+struct dev {
+    struct dev_options options;
+    struct pool *pool;
+    const struct cpu_isa *cpu;
+    struct scratch *scratch; /* threads, then the shared one */
+    struct block *blocks;
+    int n_blocks, max_blocks;
+    int64_t allocated;
+};
+
+static bool isa_here(enum dev_isa isa)
+{
+#if defined(__x86_64__)
+    switch (isa) {
+    case ISA_AVX2:
+        return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+    case ISA_AVX512:
+        return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw")
+               && __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
+    case ISA_AUTO:
+    case ISA_PORTABLE:
+        return true;
+    }
+#endif
+    return isa == ISA_AUTO || isa == ISA_PORTABLE;
+}
+
+/* What was asked for: by the caller, else by SHARDWRIGHT_ISA, else the best there is. */
+static bool isa_choose(enum dev_isa *isa, struct err *err)
+{
+    const char *name = getenv("SHARDWRIGHT_ISA");
+    if (*isa == ISA_AUTO && name && *name) {
+        enum dev_isa i = ISA_AUTO;
+        while (dev_isa_names[i] && strcmp(dev_isa_names[i], name) != 0)
+            i++;
+        if (!dev_isa_names[i])
+            return err_set(err, ERR_INPUT,
+                    "SHARDWRIGHT_ISA is \"%s\", expected auto, portable, avx2 or avx512", name);
+        *isa = i;
+    }
+    if (*isa == ISA_AUTO)
+        *isa = isa_here(ISA_AVX512) ? ISA_AVX512 : isa_here(ISA_AVX2) ? ISA_AVX2 : ISA_PORTABLE;
+    if (!isa_here(*isa))
+        return err_set(err, ERR_ENV,
+                "this CPU has no %s, which was asked for: ask for auto or portable",
+                dev_isa_names[*isa]);
+    return true;
+}
+
+struct dev *dev_host_open(const struct dev_options *options, struct err *err)
+{
+    struct dev *dev = calloc(1, sizeof(*dev));
+    if (!dev) {
+        err_set(err, ERR_ENV, "no memory for a device");
+        return NULL;
+    }
+    dev->options = *options;
+    if (!isa_choose(&dev->options.isa, err))
+        goto fail;
+    dev->cpu = cpu_isa_find(dev->options.isa, options->deterministic);
+    dev->pool = pool_open(options->threads, options->first_cpu, err);
+    if (!dev->pool)
+        goto fail;
+    dev->scratch = calloc((size_t)options->threads + 1, sizeof(*dev->scratch));
+    if (dev->scratch)
+        return dev;
+    err_set(err, ERR_ENV, "no memory for a device of %d threads", options->threads);
+fail:
+    dev_close(dev);
+    return NULL;
+}
+
+void dev_close(struct dev *dev)
+{
+    if (!dev)
+        return;
+    pool_close(dev->pool);
+    for (int i = 0; dev->scratch && i <= dev->options.threads; i++)
+        arena_free(&dev->scratch[i].arena);
+    for (int i = 0; i < dev->n_blocks; i++)
+        free(dev->blocks[i].memory);
+    free(dev->scratch);
+    free(dev->blocks);
+    free(dev);
+}
+
+/* What the kernel can give without killing somebody; INT64_MAX where it does not say. */
+static int64_t available_bytes(void)
+{
+    FILE *file = fopen("/proc/meminfo", "re");
+    int64_t kib = 0;
+    char line[256];
+    bool found = false;
+    while (file && !found && fgets(line, sizeof(line), file)) {
+        found = strncmp(line, "MemAvailable:", 13) == 0;
+        if (found)
+            kib = strtoll(line + 13, NULL, 10);
+    }
+    if (file)
+        fclose(file);
+    return found ? kib * 1024 : INT64_MAX;
+}
+
+static bool blocks_reserve(struct dev *dev)
+{
+    if (dev->n_blocks < dev->max_blocks)
+        return true;
+    int more = dev->max_blocks ? dev->max_blocks * 2 : 64;
+    struct block *blocks = realloc(dev->blocks, sizeof(*blocks) * (size_t)more);
+    if (!blocks)
+        return false;
+    dev->blocks = blocks;
+    dev->max_blocks = more;
+    return true;
+}
+
+void *dev_alloc(struct dev *dev, int64_t bytes, struct err *err)
+{
+    void *memory = NULL;
+    int64_t align = bytes >= HUGE_PAGE ? HUGE_PAGE : 64;
+    if (bytes < 0) {
+        err_set(err, ERR_BUG, "a device was asked for %lld bytes", (long long)bytes);
+        return NULL;
+    }
+    /* Overcommit would say yes and kill the process later. Small ones are not worth the question. */
+    int64_t available = bytes >= HUGE_PAGE ? available_bytes() : INT64_MAX;
+    int64_t rounded = bytes > INT64_MAX - align ? INT64_MAX : (bytes / align + 1) * align;
+    if (rounded > available || !blocks_reserve(dev)
+            || posix_memalign(&memory, (size_t)align, (size_t)rounded) != 0) {
+        if (available < INT64_MAX)
+            err_set(err, ERR_ENV, "no memory for %lld MiB: %lld MiB are available",
+                    (long long)(bytes >> 20), (long long)(available >> 20));
+        else
+            err_set(err, ERR_ENV, "no memory for %lld bytes", (long long)bytes);
+        return NULL;
+    }
+    if (bytes >= HUGE_PAGE)
+        madvise(memory, (size_t)rounded, MADV_HUGEPAGE);
+    memset(memory, 0, (size_t)rounded); /* touches every page now, not in the first step */
+    dev->blocks[dev->n_blocks++] = (struct block){memory, bytes};
+    dev->allocated += bytes;
+    return memory;
+}
+
+void dev_free(struct dev *dev, void *memory)
+{
+    for (int i = 0; memory && i < dev->n_blocks; i++) {
+        if (dev->blocks[i].memory != memory)
+            continue;
+        dev->allocated -= dev->blocks[i].bytes;
+        free(memory);
+        dev->blocks[i] = dev->blocks[--dev->n_blocks];
+        return;
+    }
+}
+
+int64_t dev_allocated(const struct dev *dev)
+{
+    return dev->allocated;
+}
+
+int dev_threads(const struct dev *dev)
+{
+    return dev->options.threads;
+}
+
+enum dev_isa dev_isa(const struct dev *dev)
+{
+    return dev->options.isa;
+}
+
+bool dev_deterministic(const struct dev *dev)
+{
+    return dev->options.deterministic;
+}
+
+bool dev_reference(const struct dev *dev)
+{
+    return dev->options.reference;
+}
+
+const struct cpu_isa *dev_cpu(const struct dev *dev)
+{
+    return dev->cpu;
+}
+
+void dev_parallel(struct dev *dev, void (*fn)(void *arg, int part, int parts), void *arg)
+{
+    pool_run(dev->pool, fn, arg);
+}
+
+static void *scratch_get(struct scratch *scratch, int64_t bytes)
+{
+    if (bytes > scratch->bytes) {
+        /* Half again as much, so that slowly growing shapes do not pile up old blocks. */
+        int64_t room = bytes + bytes / 2;
+        arena_free(&scratch->arena);
+        uintptr_t at = (uintptr_t)arena_alloc(&scratch->arena, room + 64);
+        scratch->memory = (char *)((at + 63) / 64 * 64);
+        scratch->bytes = room;
+    }
+    return scratch->memory;
+}
+
+void *dev_scratch(struct dev *dev, int part, int64_t bytes)
+{
+    return scratch_get(&dev->scratch[part], bytes);
+}
+
+void *dev_shared(struct dev *dev, int64_t bytes)
+{
+    return scratch_get(&dev->scratch[dev->options.threads], bytes);
+}

@@ -1,0 +1,39 @@
+#include "kernels/op_table.h"
+
+#include <assert.h>
+#include <stddef.h>
+
+#include "kernels/dev_host.h"
+#include "kernels/ref/ref.h"
+
+struct entry {
+    void (*fast)(struct dev *dev, const struct op *op, const struct op_args *args);
+    void (*reference)(const struct op *op, const struct op_args *args);
+};
+
+static const struct entry table[OP_KIND_COUNT] = {
+        [OP_GEMM] = {NULL, ref_gemm},
+        [OP_LM_HEAD] = {NULL, ref_gemm},
+        [OP_ATTENTION_PREFILL] = {NULL, ref_attention},
+        [OP_ATTENTION_DECODE] = {NULL, ref_attention},
+        [OP_RMSNORM] = {NULL, ref_rmsnorm},
+        [OP_ROPE] = {NULL, ref_rope},
+        [OP_ACTIVATION] = {NULL, ref_activation},
+        [OP_ROUTER] = {NULL, ref_router},
+        [OP_PERMUTE] = {NULL, ref_permute},
+        [OP_EXPERT_GEMM] = {NULL, ref_expert},
+        [OP_COMBINE] = {NULL, ref_combine},
+        [OP_EMBEDDING] = {NULL, ref_embedding},
+        [OP_SAMPLE] = {NULL, ref_sample},
+        [OP_COPY] = {NULL, ref_copy},
+};
+
+void op_run(struct dev *dev, const struct op *op, const struct op_args *args)
+{
+    const struct entry *entry = &table[op->kind];
+    assert(entry->reference && "a collective is not an op of a device");
+    if (entry->fast && !dev_reference(dev))
+        entry->fast(dev, op, args);
+    else
+        entry->reference(op, args);
+}

@@ -1,0 +1,40 @@
+/*
+ * operands - random operands for an op: what op_case runs on.
+ *
+ * Weights and caches come in several copies, activations in one: in a step, weights are read from
+ * memory and activations were written a moment ago.
+ */
+#ifndef KERNELS_OPERANDS_H
+#define KERNELS_OPERANDS_H
+
+#include "core/arena.h"
+#include "kernels/op_table.h"
+
+/* A piece of what an op writes. */
+struct operand_span {
+    const void *data;
+    enum {
+        SPAN_F32,
+        SPAN_BF16,
+        SPAN_I32
+    } type;
+    int64_t count;
+};
+
+#define OPERAND_SPANS 64
+
+struct operands {
+    struct op_args *args; /* n_copies */
+    int n_copies;
+    void **blocks; /* of the device, for dev_free */
+    int n_blocks;
+    int64_t bytes;
+    struct operand_span (*outputs)(const struct operands *o, const struct op *op, int copy, int i);
+};
+
+/* dev NULL: allocates nothing and only counts bytes. */
+MUST_CHECK bool operands_make(struct operands *out, struct dev *dev, const struct op *op,
+        int64_t cold_bytes, uint64_t seed, struct arena *arena, struct err *err);
+void operands_free(struct operands *operands, struct dev *dev);
+
+#endif

@@ -1,0 +1,58 @@
+/*
+ * operands_build - the pieces that operands of all kinds are made of.
+ */
+#ifndef KERNELS_OPERANDS_BUILD_H
+#define KERNELS_OPERANDS_BUILD_H
+
+#include "kernels/operands.h"
+
+struct builder {
+    struct operands *out;
+    struct dev *dev; /* NULL: only count bytes; all memory is NULL then */
+    const struct op *op;
+    struct arena *arena;
+    struct err *err;
+    int64_t cold_bytes;
+    uint64_t seed;
+    bool failed;
+};
+
+int64_t build_below(struct builder *b, int64_t n);  /* a random number in [0, n) */
+void *build_take(struct builder *b, int64_t bytes); /* zeroed */
+/* Uniform in (-scale, scale). */
+void *build_random(struct builder *b, enum dtype dtype, int64_t n, float scale);
+float *build_floats(struct builder *b, int64_t n);
+/* For weights [., k]: sums of k products come out near 1. */
+float build_scale(int64_t k);
+/* Sets how many copies there are, from the bytes that one copy keeps to itself. */
+int build_copies(struct builder *b, int64_t bytes, int least);
+
+static inline struct operand_span span_none(void)
+{
+    return (struct operand_span){0};
+}
+
+static inline struct operand_span span_f32(const float *data, int64_t n)
+{
+    return (struct operand_span){.data = data, .type = SPAN_F32, .count = n};
+}
+
+static inline struct operand_span span_i32(const int32_t *data, int64_t n)
+{
+    return (struct operand_span){.data = data, .type = SPAN_I32, .count = n};
+}
+
+void build_gemm(struct builder *b);
+void build_attention(struct builder *b);
+void build_rmsnorm(struct builder *b);
+void build_rope(struct builder *b);
+void build_activation(struct builder *b);
+void build_sample(struct builder *b);
+void build_copy(struct builder *b);
+void build_embedding(struct builder *b);
+void build_router(struct builder *b);
+void build_permute(struct builder *b);
+void build_expert(struct builder *b);
+void build_combine(struct builder *b);
+
+#endif
