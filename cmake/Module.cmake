@@ -17,7 +17,16 @@ target_compile_options(build_flags INTERFACE
 # module(<name> SOURCES … HEADERS … USES <modules> EXTERNAL <libraries>)
 function(module name)
     cmake_parse_arguments(M "" "" "SOURCES;HEADERS;USES;EXTERNAL" ${ARGN})
+    foreach(list M_SOURCES M_HEADERS) # BRINGUP: folders grow at once; files still to come are left out
+        foreach(file ${${list}})
+            if(NOT IS_ABSOLUTE ${file} AND NOT EXISTS ${CMAKE_CURRENT_SOURCE_DIR}/${file})
+                message(WARNING "${name}: ${file} is not there yet")
+                list(REMOVE_ITEM ${list} ${file})
+            endif()
+        endforeach()
+    endforeach()
     add_library(${name} STATIC ${M_SOURCES})
+    set_target_properties(${name} PROPERTIES LINKER_LANGUAGE C)
     target_sources(${name} PUBLIC FILE_SET HEADERS
         BASE_DIRS ${PROJECT_SOURCE_DIR} FILES ${M_HEADERS})
     target_link_libraries(${name} PUBLIC ${M_USES} PRIVATE build_flags ${M_EXTERNAL})
