@@ -1,6 +1,11 @@
 /*
  * lookup - what an op of any size costs, from the sizes that were measured. Never extrapolates in
  * silence: the source says how the figure came about.
+ *
+ *   measured      the very op
+ *   interpolated  between measured sizes of the same site (all dimensions but the size equal), or from
+ *                 neighbouring sites on the same device with the same threads
+ *   estimated     outside the grid at the utilisation of its edge, from another layout, or a roofline
  */
 #ifndef PLANNER_LOOKUP_H
 #define PLANNER_LOOKUP_H
@@ -12,10 +17,23 @@ struct cost {
     enum cost_source source;
 };
 
+/* Ceilings of one device, for what was never measured; 0 = unknown. */
+struct lookup_device {
+    double flops, bytes_per_s;        /* of one device: a rank has `degree` of them */
+    double link_bytes_per_s, link_us; /* per rank */
+};
+
 struct lookup; /* an index over a profile, which must outlive it */
 MUST_CHECK struct lookup *lookup_open(const struct profile *profile, struct err *err);
+/* With ceilings behind the profile. profile may be NULL or empty: then everything is estimated. */
+MUST_CHECK struct lookup *lookup_open_device(
+        const struct profile *profile, const struct lookup_device *device, struct err *err);
 void lookup_close(struct lookup *lookup);
 /* Exact, else interpolated, else a roofline figure (estimated). Memoises: not for several threads. */
 struct cost lookup_cost(struct lookup *lookup, const struct op *op);
+/* The least time the ceilings allow for an op: arithmetic against traffic. Which one it is, in *memory. */
+double lookup_roof_us(const struct lookup *lookup, const struct op *op, bool *memory);
+/* Whether ceilings are known, by measurement or from the device. */
+bool lookup_has_ceilings(const struct lookup *lookup);
 
 #endif

@@ -10,13 +10,17 @@
 #include "core/spec/workload.h"
 #include "models/model.h"
 
-enum plan_objective { OBJECTIVE_THROUGHPUT, OBJECTIVE_TTFT, OBJECTIVE_TPOT };
+enum plan_objective {
+    OBJECTIVE_THROUGHPUT,
+    OBJECTIVE_TTFT,
+    OBJECTIVE_TPOT
+};
 
 /* What the user insists on; 0 or NULL = free. Parsed from --force. */
 struct plan_force {
     int tp, pp, dp, ep, attention_dp, threads;
     int max_seqs, max_tokens, in_flight;
-    const int *layers;  /* per stage */
+    const int *layers; /* per stage */
     int n_layers;
 };
 
@@ -27,12 +31,12 @@ struct planner_input {
     const struct requests *requests;
     const struct profile *profile;
     enum dtype dtype, kv_dtype;
-    int objective;           /* enum plan_objective */
+    int objective; /* enum plan_objective */
     bool deterministic;
     struct plan_force force;
-    int simulate_best;       /* how many candidates the simulator sees; default 8 */
-    double time_limit_s;     /* of the solver; the incumbent and its gap are returned; default 60 */
-    const char *export_lp;   /* write the last program in LP format, or NULL */
+    int simulate_best;     /* how many candidates the simulator sees; default 8 */
+    double time_limit_s;   /* of the solver; the incumbent and its gap are returned; default 60 */
+    const char *export_lp; /* write the last program in LP format, or NULL */
 };
 
 /* ERR_NO: no legal plan fits, with the proof (the smallest memory any legal plan needs). */

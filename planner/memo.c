@@ -1,0 +1,92 @@
+#include "planner/memo.h"
+
+#include <string.h>
+
+#include "core/arena.h"
+
+/* Open addressing, at most half full, a power of two slots. The arena keeps outgrown tables: together
+ * they are no larger than the last one. */
+struct memo {
+    struct arena arena;
+    int64_t value_bytes, n, n_slots;
+    struct memo_key *keys;
+    char *used;
+    char *values;
+};
+
+static uint64_t hash_of(const struct memo_key *key)
+{
+    uint64_t h = 0x9e3779b97f4a7c15u;
+    for (int i = 0; i < 8; i++) {
+        h ^= (uint64_t)key->at[i];
+        h *= 0xff51afd7ed558ccdu;
+        h ^= h >> 32;
+    }
+    return h;
+}
+
+static void make_slots(struct memo *memo, int64_t n_slots)
+{
+    memo->n_slots = n_slots;
+    memo->keys = ARENA_NEW(&memo->arena, struct memo_key, n_slots);
+    memo->used = ARENA_NEW(&memo->arena, char, n_slots);
+    memo->values = arena_alloc(&memo->arena, n_slots * memo->value_bytes);
+}
+
+struct memo *memo_open(int64_t value_bytes)
+{
+    struct arena arena = {0};
+    struct memo *memo = ARENA_NEW(&arena, struct memo, 1);
+    memo->arena = arena;
+    memo->value_bytes = value_bytes;
+    make_slots(memo, 64);
+    return memo;
+}
+
+void memo_close(struct memo *memo)
+{
+    if (memo == NULL)
+        return;
+    struct arena arena = memo->arena; /* the memo itself lies in it */
+    arena_free(&arena);
+}
+
+static int64_t slot_of(const struct memo *memo, const struct memo_key *key)
+{
+    int64_t at = (int64_t)(hash_of(key) & (uint64_t)(memo->n_slots - 1));
+    while (memo->used[at] && memcmp(&memo->keys[at], key, sizeof *key) != 0)
+        at = (at + 1) & (memo->n_slots - 1);
+    return at;
+}
+
+void *memo_find(const struct memo *memo, const struct memo_key *key)
+{
+    int64_t at = slot_of(memo, key);
+    return memo->used[at] ? memo->values + at * memo->value_bytes : NULL;
+}
+
+static void grow(struct memo *memo)
+{
+    struct memo old = *memo;
+    make_slots(memo, old.n_slots * 2);
+    for (int64_t i = 0; i < old.n_slots; i++) {
+        if (!old.used[i])
+            continue;
+        int64_t at = slot_of(memo, &old.keys[i]);
+        memo->used[at] = 1;
+        memo->keys[at] = old.keys[i];
+        memcpy(memo->values + at * memo->value_bytes, old.values + i * memo->value_bytes,
+                (size_t)memo->value_bytes);
+    }
+}
+
+void *memo_add(struct memo *memo, const struct memo_key *key)
+{
+    if (memo->n * 2 >= memo->n_slots)
+        grow(memo);
+    int64_t at = slot_of(memo, key);
+    memo->used[at] = 1;
+    memo->keys[at] = *key;
+    memo->n++;
+    return memo->values + at * memo->value_bytes;
+}

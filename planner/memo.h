@@ -1,0 +1,25 @@
+/*
+ * memo - a hash table from eight integers to a fixed-size value: what was computed once is not computed
+ * again. Values move when it grows: a pointer into it is good until the next memo_add.
+ */
+#ifndef PLANNER_MEMO_H
+#define PLANNER_MEMO_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct memo_key {
+    int64_t at[8];
+};
+
+struct memo; /* hidden: it guards its slots */
+
+/* Memory that cannot be had ends the process, as in core/arena.h. */
+struct memo *memo_open(int64_t value_bytes);
+void memo_close(struct memo *memo);
+/* The value, or NULL. */
+void *memo_find(const struct memo *memo, const struct memo_key *key);
+/* Room for the value of a key that is not there yet; zeroed. */
+void *memo_add(struct memo *memo, const struct memo_key *key);
+
+#endif
