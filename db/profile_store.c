@@ -1,0 +1,304 @@
+#include "db/profile_store.h"
+
+#include <string.h>
+
+#include "db/sql_store.h"
+
+bool provenance_store(
+        int64_t *id, struct db *db, const struct provenance *provenance, struct err *err)
+{
+    const struct value values[] = {V_TEXT(provenance->host), V_TEXT(provenance->device),
+            V_TEXT(provenance->kernel), V_TEXT(provenance->software), V_TEXT(provenance->commit),
+            V_TEXT(provenance->build), V_TEXT(provenance->clocks), V_INT(provenance->wall_s),
+            V_INT(provenance->cores), V_REAL(provenance->load)};
+    const int n = sizeof values / sizeof *values;
+
+    if (!sql_begin(db, err))
+        return false;
+    bool ok = sql_find(id, db, "provenance",
+            "WHERE host IS ?1 AND device IS ?2 AND kernel IS ?3 AND software IS ?4 AND commit_id "
+            "IS ?5 "
+            "AND build IS ?6 AND clocks IS ?7 AND wall_s=?8 AND cores=?9 AND load IS ?10",
+            values, n, err);
+    if (ok && *id == 0)
+        ok = sql_insert(id, db, "provenance", values, n, err);
+    return sql_finish(db, ok, err);
+}
+
+bool provenance_read(
+        struct provenance *out, struct db *db, int64_t id, struct arena *arena, struct err *err)
+{
+    struct rows rows;
+
+    *out = (struct provenance){0};
+    if (!sql_select(&rows, db, "provenance",
+                "host,device,kernel,software,commit_id,build,clocks,wall_s,cores,load",
+                "WHERE id=?1", VALUES(V_INT(id)), err))
+        return false;
+    if (sql_next(&rows, err)) {
+        out->host = sql_text(&rows, 0, arena);
+        out->device = sql_text(&rows, 1, arena);
+        out->kernel = sql_text(&rows, 2, arena);
+        out->software = sql_text(&rows, 3, arena);
+        out->commit = sql_text(&rows, 4, arena);
+        out->build = sql_text(&rows, 5, arena);
+        out->clocks = sql_text(&rows, 6, arena);
+        out->wall_s = sql_int(&rows, 7);
+        out->cores = (int)sql_int(&rows, 8);
+        out->load = sql_real(&rows, 9);
+    }
+    sql_end(&rows);
+    return err->kind == ERR_NONE;
+}
+
+static bool device_id(int64_t *id, struct db *db, const char *device, bool make, struct err *err)
+{
+    if (!sql_find(id, db, "device", "WHERE name=?1", VALUES(V_TEXT(device)), err))
+        return false;
+    if (*id == 0 && make)
+        return sql_insert(id, db, "device", VALUES(V_TEXT(device)), err);
+    return true;
+}
+
+static const char point_key[] = "WHERE device=?1 AND kind=?2 AND dtype=?3 AND degree=?4 AND "
+                                "busy=?5 AND d0=?6 AND d1=?7 AND "
+                                "d2=?8 AND d3=?9 AND d4=?10 AND d5=?11";
+
+static bool find_point(
+        int64_t *id, struct db *db, int64_t device, const struct op *op, struct err *err)
+{
+    return sql_find(id, db, "op_point", point_key,
+            VALUES(V_INT(device), V_TEXT(op_kind_names[op->kind]), V_TEXT(dtype_names[op->dtype]),
+                    V_INT(op->degree), V_INT(op->busy), V_INT(op->dim[0]), V_INT(op->dim[1]),
+                    V_INT(op->dim[2]), V_INT(op->dim[3]), V_INT(op->dim[4]), V_INT(op->dim[5])),
+            err);
+}
+
+static bool insert_point(struct db *db, int64_t device, int64_t provenance,
+        const struct profile_point *point, const double *samples, struct err *err)
+{
+    const struct op *op = &point->op;
+    int64_t id;
+    return sql_insert(&id, db, "op_point",
+            VALUES(V_INT(device), V_INT(provenance), V_TEXT(op_kind_names[op->kind]),
+                    V_TEXT(dtype_names[op->dtype]), V_INT(op->degree), V_INT(op->busy),
+                    V_INT(op->dim[0]), V_INT(op->dim[1]), V_INT(op->dim[2]), V_INT(op->dim[3]),
+                    V_INT(op->dim[4]), V_INT(op->dim[5]), V_REAL(point->cost_us),
+                    V_REAL(point->lo_us), V_REAL(point->hi_us), V_REAL(point->min_us),
+                    V_REAL(point->q1_us), V_REAL(point->q3_us), V_REAL(point->p99_us),
+                    V_REAL(point->mad_us), V_INT(point->samples), V_INT(point->cold),
+                    V_TEXT(cost_source_names[point->source]), V_TEXT(point->stop),
+                    V_BLOB(samples, point->samples * (int64_t)sizeof *samples)),
+            err);
+}
+
+bool profile_store_add(bool *added, struct db *db, int64_t provenance, const char *device,
+        const struct profile_point *point, const double *samples, bool replace, struct err *err)
+{
+    int64_t device_row = 0, id = 0;
+
+    *added = false;
+    if (!sql_begin(db, err))
+        return false;
+    bool ok = device_id(&device_row, db, device, true, err)
+              && find_point(&id, db, device_row, &point->op, err);
+    if (ok && id != 0 && replace)
+        ok = sql_run(db, "DELETE FROM op_point WHERE id=?1", VALUES(V_INT(id)), err);
+    *added = ok && (id == 0 || replace);
+    if (*added)
+        ok = insert_point(db, device_row, provenance, point, samples, err);
+    ok = sql_finish(db, ok, err);
+    *added = *added && ok;
+    return ok;
+}
+
+/* The index of a name that the file has, or -1 with a message. */
+static int name_index(const struct rows *rows, int column, const char *const *names, struct db *db,
+        struct arena *arena, struct err *err)
+{
+    const char *text = sql_text(rows, column, arena);
+    for (int i = 0; text && names[i]; i++)
+        if (strcmp(names[i], text) == 0)
+            return i;
+    err_set(err, ERR_INPUT,
+            "%s: table op_point: unknown %s \"%s\": expected one that this version knows: use the "
+            "shardwright that wrote it",
+            db_path(db), sql_column_name(rows, column), text ? text : "");
+    return -1;
+}
+
+static bool read_point(struct profile_point *point, struct db *db, const struct rows *rows,
+        struct arena *scratch, struct arena *arena, struct err *err)
+{
+    int kind = name_index(rows, 0, op_kind_names, db, scratch, err);
+    int dtype = name_index(rows, 1, dtype_names, db, scratch, err);
+    int source = name_index(rows, 20, cost_source_names, db, scratch, err);
+
+    if (kind < 0 || dtype < 0 || source < 0)
+        return false;
+    point->op = (struct op){.kind = (enum op_kind)kind,
+            .dtype = (enum dtype)dtype,
+            .degree = (int32_t)sql_int(rows, 2),
+            .busy = (int32_t)sql_int(rows, 3)};
+    for (int d = 0; d < OP_DIMS; d++)
+        point->op.dim[d] = sql_int(rows, 4 + d);
+    point->cost_us = sql_real(rows, 10);
+    point->lo_us = sql_real(rows, 11);
+    point->hi_us = sql_real(rows, 12);
+    point->min_us = sql_real(rows, 13);
+    point->q1_us = sql_real(rows, 14);
+    point->q3_us = sql_real(rows, 15);
+    point->p99_us = sql_real(rows, 16);
+    point->mad_us = sql_real(rows, 17);
+    point->samples = (int32_t)sql_int(rows, 18);
+    point->cold = sql_int(rows, 19) != 0;
+    point->source = (enum cost_source)source;
+    point->stop = sql_text(rows, 21, arena);
+    return true;
+}
+
+static bool count_points(int64_t *n, struct db *db, int64_t device, struct err *err)
+{
+    struct rows rows;
+    *n = 0;
+    if (!sql_query(&rows, db, "SELECT count(*) FROM op_point WHERE device=?1",
+                VALUES(V_INT(device)), err))
+        return false;
+    if (sql_next(&rows, err))
+        *n = sql_int(&rows, 0);
+    sql_end(&rows);
+    return err->kind == ERR_NONE;
+}
+
+static bool read_points(
+        struct profile *out, struct db *db, int64_t device, struct arena *arena, struct err *err)
+{
+    struct arena scratch = {0};
+    struct rows rows = {0};
+    int64_t most = 0;
+
+    bool ok = count_points(&most, db, device, err);
+    out->points = ARENA_NEW(arena, struct profile_point, most);
+    ok = ok
+         && sql_select(&rows, db, "op_point",
+                 "kind,dtype,degree,busy,d0,d1,d2,d3,d4,d5,cost_us,lo_us,hi_us,min_us,q1_us,q3_us,"
+                 "p99_us,mad_us,n_samples,cold,source,stop",
+                 "WHERE device=?1 ORDER BY id", VALUES(V_INT(device)), err);
+    /* Another process may add points meanwhile: they are left for the next reading. */
+    while (ok && out->n < most && sql_next(&rows, err))
+        ok = read_point(&out->points[out->n++], db, &rows, &scratch, arena, err);
+    sql_end(&rows);
+    arena_free(&scratch);
+    return ok && err->kind == ERR_NONE;
+}
+
+bool profile_store_read(struct profile *out, struct db *db, const char *device, struct arena *arena,
+        struct err *err)
+{
+    struct profile_ceiling *ceilings;
+    int64_t id;
+    int n = 0;
+
+    *out = (struct profile){.device = arena_strdup(arena, device)};
+    if (!device_id(&id, db, device, false, err) || !read_points(out, db, id, arena, err)
+            || !profile_store_ceilings(&ceilings, &n, db, device, arena, err))
+        return false;
+    /* Sorted by degree, then busy: the last of degree 1 has the most ranks busy. */
+    for (int i = 0; i < n && ceilings[i].degree == 1; i++) {
+        out->peak_flops = ceilings[i].peak_flops;
+        out->peak_bytes_per_s = ceilings[i].peak_bytes_per_s;
+    }
+    return profile_finish(out, err);
+}
+
+bool profile_store_samples(double **samples, int64_t *n, struct db *db, const char *device,
+        const struct op *op, struct arena *arena, struct err *err)
+{
+    struct rows rows;
+    int64_t device_row, id, bytes = 0;
+
+    *samples = NULL;
+    *n = 0;
+    if (!device_id(&device_row, db, device, false, err) || !find_point(&id, db, device_row, op, err)
+            || !sql_select(&rows, db, "op_point", "samples", "WHERE id=?1", VALUES(V_INT(id)), err))
+        return false;
+    if (sql_next(&rows, err)) {
+        const void *blob = sql_blob(&rows, 0, &bytes);
+        *n = bytes / (int64_t)sizeof **samples;
+        *samples = ARENA_NEW(arena, double, *n);
+        if (*n > 0)
+            memcpy(*samples, blob, (size_t)*n * sizeof **samples);
+    }
+    sql_end(&rows);
+    return err->kind == ERR_NONE;
+}
+
+bool profile_store_devices(
+        const char ***names, int *n, struct db *db, struct arena *arena, struct err *err)
+{
+    struct rows rows;
+    int most = 0;
+
+    *n = 0;
+    *names = NULL;
+    if (!sql_select(&rows, db, "device", "name",
+                "WHERE id IN (SELECT device FROM op_point) ORDER BY name", NO_VALUES, err))
+        return false;
+    while (sql_next(&rows, err)) {
+        if (*n == most) {
+            *names = arena_grow(arena, *names, most, most * 2 + 4, sizeof **names);
+            most = most * 2 + 4;
+        }
+        (*names)[(*n)++] = sql_text(&rows, 0, arena);
+    }
+    return err->kind == ERR_NONE;
+}
+
+bool profile_store_ceiling_at(struct db *db, int64_t provenance, const char *device,
+        const struct profile_ceiling *ceiling, struct err *err)
+{
+    int64_t device_row, id;
+
+    if (!sql_begin(db, err))
+        return false;
+    bool ok = device_id(&device_row, db, device, true, err)
+              && sql_run(db, "DELETE FROM ceiling WHERE device=?1 AND degree=?2 AND busy=?3",
+                      VALUES(V_INT(device_row), V_INT(ceiling->degree), V_INT(ceiling->busy)), err)
+              && sql_insert(&id, db, "ceiling",
+                      VALUES(V_INT(device_row), V_INT(provenance), V_INT(ceiling->degree),
+                              V_INT(ceiling->busy), V_REAL(ceiling->peak_flops),
+                              V_REAL(ceiling->peak_bytes_per_s)),
+                      err);
+    return sql_finish(db, ok, err);
+}
+
+bool profile_store_ceiling(struct db *db, int64_t provenance, const char *device, double peak_flops,
+        double peak_bytes_per_s, struct err *err)
+{
+    struct profile_ceiling ceiling = {1, 1, peak_flops, peak_bytes_per_s};
+    return profile_store_ceiling_at(db, provenance, device, &ceiling, err);
+}
+
+bool profile_store_ceilings(struct profile_ceiling **out, int *n, struct db *db, const char *device,
+        struct arena *arena, struct err *err)
+{
+    struct rows rows;
+    int64_t device_row;
+    int most = 0;
+
+    *n = 0;
+    *out = NULL;
+    if (!device_id(&device_row, db, device, false, err)
+            || !sql_select(&rows, db, "ceiling", "degree,busy,peak_flops,peak_bytes_per_s",
+                    "WHERE device=?1 ORDER BY degree,busy", VALUES(V_INT(device_row)), err))
+        return false;
+    while (sql_next(&rows, err)) {
+        if (*n == most) {
+            *out = arena_grow(arena, *out, most, most * 2 + 4, sizeof **out);
+            most = most * 2 + 4;
+        }
+        (*out)[(*n)++] = (struct profile_ceiling){(int)sql_int(&rows, 0), (int)sql_int(&rows, 1),
+                sql_real(&rows, 2), sql_real(&rows, 3)};
+    }
+    return err->kind == ERR_NONE;
+}
