@@ -36,21 +36,21 @@ enum conf_type {
 struct conf_field {
     const char *key;
     enum conf_type type;
-    size_t at;           /* offsetof the value */
-    size_t count;        /* offsetof the int count, for lists */
+    size_t at;    /* offsetof the value */
+    size_t count; /* offsetof the int count, for lists */
     bool required;
-    double min, max;     /* for numbers, sizes, durations and rates; both 0 = unchecked */
-    const char *def;     /* default, as text in YAML's form; NULL = zero */
+    double min, max; /* for numbers, sizes, durations and rates; both 0 = unchecked */
+    const char *def; /* default, as text in YAML's form; NULL = zero */
     const char *const *names;
     const struct conf_table *sub;
-    size_t pos;          /* offsetof a struct pos that keeps where the value stood; 0 = not kept */
-    const char *help;    /* one line for the reference page; never empty (a test checks) */
+    size_t pos;       /* offsetof a struct pos that keeps where the value stood; 0 = not kept */
+    const char *help; /* one line for the reference page; never empty (a test checks) */
 };
 
 struct conf_table {
-    const char *format;  /* top-level tables: the name after `format:`; nested: NULL */
-    int version;         /* newest version this build reads and the one it writes */
-    size_t size;         /* sizeof the struct */
+    const char *format;              /* top-level tables: the name after `format:`; nested: NULL */
+    int version;                     /* newest version this build reads and the one it writes */
+    size_t size;                     /* sizeof the struct */
     const struct conf_field *fields; /* ends with key == NULL */
     const char *help;
 };
@@ -61,9 +61,12 @@ MUST_CHECK bool conf_read(void *out, const struct conf_table *table, const char 
 /* Opens path ("-" = stdin) and calls conf_read. */
 MUST_CHECK bool conf_read_file(void *out, const struct conf_table *table, const char *path,
         struct arena *arena, struct err *err);
+/* Fills what has a default; the rest of out is left as it is. */
+MUST_CHECK bool conf_defaults(
+        void *out, const struct conf_table *table, struct arena *arena, struct err *err);
 /* YAML text in the arena. Fields that equal their default are left out. Same input, same bytes. */
-MUST_CHECK bool conf_write(
-        char **text, const void *in, const struct conf_table *table, struct arena *arena, struct err *err);
+MUST_CHECK bool conf_write(char **text, const void *in, const struct conf_table *table,
+        struct arena *arena, struct err *err);
 /* Markdown reference of a table, for docs/formats. */
 void conf_document(FILE *out, const struct conf_table *table);
 

@@ -9,7 +9,7 @@
 
 #include <stdbool.h>
 
-#define MUST_CHECK __attribute__((warn_unused_result))
+#define MUST_CHECK              __attribute__((warn_unused_result))
 #define PRINTF_LIKE(fmt, first) __attribute__((format(printf, fmt, first)))
 
 /* The value is the exit status of the program. */
@@ -36,7 +36,8 @@ struct err {
 
 /* All return false, none allocates. A second err_set on a filled err is ignored: the first wins. */
 bool err_set(struct err *err, enum err_kind kind, const char *fmt, ...) PRINTF_LIKE(3, 4);
-bool err_at(struct err *err, struct pos pos, const char *fmt, ...) PRINTF_LIKE(3, 4); /* ERR_INPUT */
+bool err_at(struct err *err, struct pos pos, const char *fmt, ...)
+        PRINTF_LIKE(3, 4); /* ERR_INPUT */
 /* Puts "text: " in front of what is there. */
 bool err_context(struct err *err, const char *fmt, ...) PRINTF_LIKE(2, 3);
 void err_clear(struct err *err);

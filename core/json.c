@@ -28,22 +28,28 @@ static const struct json_node *node_of(const json_t *value)
 
 struct json *json_read(const char *text, int64_t len, const char *path, struct err *err)
 {
+    return json_read_at(text, len, (struct pos){.path = path, .line = 1}, err);
+}
+
+struct json *json_read_at(const char *text, int64_t len, struct pos start, struct err *err)
+{
     json_error_t error;
     if (len <= 0) {
-        err_set(err, ERR_INPUT, "%s: is empty, expected JSON", path);
+        err_at(err, start, "is empty, expected JSON");
         return NULL;
     }
     /* jansson limits the depth to 2048 (JSON_PARSER_MAX_DEPTH) and refuses wide integers itself. */
     json_t *root = json_loadb(text, (size_t)len, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, &error);
     if (root == NULL) {
-        struct pos pos = {.path = path, .line = error.line, .column = error.column};
+        struct pos pos = {
+                .path = start.path, .line = start.line - 1 + error.line, .column = error.column};
         err_at(err, pos, "%s, expected JSON", error.text);
         return NULL;
     }
     struct json *doc = calloc(1, sizeof *doc);
     if (doc == NULL) {
         json_decref(root);
-        err_set(err, ERR_ENV, "%s: not enough memory", path);
+        err_set(err, ERR_ENV, "%s: not enough memory", start.path);
         return NULL;
     }
     doc->root = root;

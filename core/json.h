@@ -16,6 +16,9 @@ struct json_node; /* borrowed from it */
 
 /* Messages carry path:line:column. */
 MUST_CHECK struct json *json_read(const char *text, int64_t len, const char *path, struct err *err);
+/* The same for text that starts on another line of its file, such as one line of JSONL. */
+MUST_CHECK struct json *json_read_at(
+        const char *text, int64_t len, struct pos start, struct err *err);
 void json_close(struct json *doc);
 const struct json_node *json_root(const struct json *doc);
 
@@ -30,8 +33,9 @@ enum json_kind {
     JSON_KIND_OBJECT
 };
 enum json_kind json_kind(const struct json_node *node); /* JSON_KIND_NULL for NULL */
-const struct json_node *json_get(const struct json_node *object, const char *key); /* NULL if absent */
-int64_t json_count(const struct json_node *node);       /* elements of an array or object */
+const struct json_node *json_get(
+        const struct json_node *object, const char *key); /* NULL if absent */
+int64_t json_count(const struct json_node *node);         /* elements of an array or object */
 const struct json_node *json_at(const struct json_node *array, int64_t i);
 /* i-th member of an object in file order; walks from the start. Large objects: json_first. */
 const struct json_node *json_member(const struct json_node *object, int64_t i, const char **key);
@@ -40,8 +44,8 @@ void *json_first(const struct json_node *object);
 void *json_next(const struct json_node *object, void *member);
 const struct json_node *json_member_value(void *member, const char **key);
 const char *json_text(const struct json_node *node, const char *def);
-int64_t json_int(const struct json_node *node, int64_t def);   /* def when absent or not an integer */
-double json_double(const struct json_node *node, double def);  /* integers too */
+int64_t json_int(const struct json_node *node, int64_t def); /* def when absent or not an integer */
+double json_double(const struct json_node *node, double def); /* integers too */
 bool json_bool(const struct json_node *node, bool def);
 
 /* A writer: json_object_begin(w, NULL) … json_end(w). key is NULL inside arrays and at the top. */
@@ -56,9 +60,11 @@ struct json_writer {
 void json_object_begin(struct json_writer *w, const char *key);
 void json_array_begin(struct json_writer *w, const char *key);
 void json_end(struct json_writer *w);
-void json_put_string(struct json_writer *w, const char *key, const char *value); /* NULL writes null */
+void json_put_string(
+        struct json_writer *w, const char *key, const char *value); /* NULL writes null */
 void json_put_int(struct json_writer *w, const char *key, int64_t value);
-void json_put_double(struct json_writer *w, const char *key, double value); /* shortest that reads back; NaN, inf: null */
+void json_put_double(struct json_writer *w, const char *key,
+        double value); /* shortest that reads back; NaN, inf: null */
 void json_put_bool(struct json_writer *w, const char *key, bool value);
 void json_writer_free(struct json_writer *w);
 

@@ -83,6 +83,8 @@ struct plan {
 extern const struct conf_table plan_table; /* "shardwright-plan" 1 */
 
 MUST_CHECK bool plan_read_file(struct plan *out, const char *path, struct arena *arena, struct err *err);
+/* Layers and ranks are each held once, sizes agree. Knows neither model nor cluster; reading calls it. */
+MUST_CHECK bool plan_consistent(const struct plan *plan, struct err *err);
 MUST_CHECK bool plan_write_file(const struct plan *plan, const char *path, struct err *err);
 /* "tp=2 pp=2 dp=1 ep=1 adp=1 threads=1 layers=14+14 max_seqs=16 max_tokens=256" */
 char *plan_show(const struct plan *plan, struct arena *arena);

@@ -31,6 +31,8 @@ struct profile {
 
 /* Sorts, checks for duplicates; ERR_BUG on one. */
 MUST_CHECK bool profile_finish(struct profile *profile, struct err *err);
+/* 16 hexadecimal digits over all keys and costs, for .digest. */
+const char *profile_digest(const struct profile *profile, struct arena *arena);
 const struct profile_point *profile_find(const struct profile *profile, const struct op *op);
 
 #endif

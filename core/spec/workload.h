@@ -20,7 +20,7 @@ struct length_spec {
 
 struct workload {
     const char *name;
-    int64_t requests;
+    int64_t requests;       /* 0 = all of the trace */
     int64_t seed;
     struct {
         int process;     /* enum arrival_process */
@@ -45,7 +45,7 @@ struct workload {
         double ttft_us, tpot_us; /* 0 = none */
         double percentile;       /* fraction of requests that must meet it, default 0.9 */
     } slo;
-    struct pos trace_pos;
+    struct pos requests_pos, arrival_pos, prompt_pos, output_pos, trace_pos;
 };
 
 struct request {
@@ -69,6 +69,11 @@ MUST_CHECK bool workload_check(const struct workload *workload, struct err *err)
 /* Reads the trace when there is one: a bad row is refused with file:line:column. Deterministic. */
 MUST_CHECK bool workload_requests(struct requests *out, const struct workload *workload,
         struct arena *arena, struct err *err);
+/* The two trace readers, from bytes; path is for messages. Arrivals count from the first row. */
+MUST_CHECK bool trace_read_azure(struct requests *out, const char *text, int64_t len, const char *path,
+        struct arena *arena, struct err *err);
+MUST_CHECK bool trace_read_mooncake(struct requests *out, const char *text, int64_t len,
+        const char *path, struct arena *arena, struct err *err);
 /* Token i of a request's prompt: a counter-based hash, uniform over the vocabulary. Requests that share
  * prefix hashes share those tokens. */
 int32_t request_token(const struct request *request, int64_t i, int64_t vocab);

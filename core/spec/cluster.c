@@ -1,0 +1,170 @@
+#include "core/spec/cluster.h"
+
+#include <string.h>
+
+#include "core/str.h"
+
+static const char *const type_names[] = {"cpu", "cuda", NULL};
+
+#define AT(member) offsetof(struct device_kind, member)
+static const struct conf_field kind_fields[] = {
+        {"name", CONF_STRING, AT(name), .required = true, .pos = AT(pos),
+                .help = "what nodes call this kind of device"},
+        {"type", CONF_ENUM, AT(type), .names = type_names, .def = "cpu",
+                .help = "cpu: a device is one core; cuda: one GPU"},
+        {"memory", CONF_BYTES, AT(memory_bytes), .required = true, .min = 1 << 20, .max = 0x1p50,
+                .help = "memory of one device that a plan may fill"},
+        {"flops", CONF_DOUBLE, AT(flops), .min = 0, .max = 1e20,
+                .help = "peak FLOP/s of one device; 0 or left out: unknown"},
+        {"memory_rate", CONF_RATE, AT(memory_rate), .min = 0, .max = 1e18,
+                .help = "memory bandwidth of one device; 0 or left out: unknown"},
+        {"price_per_hour", CONF_DOUBLE, AT(price_per_hour), .min = 0, .max = 1e9,
+                .help = "price of one device for an hour, in any currency"},
+        {"threads", CONF_INT_LIST, AT(threads), .count = AT(n_threads), .min = 1, .max = 4096,
+                .def = "[1]", .help = "cpu: how many cores one rank may drive, each choice"},
+        {0}};
+static const struct conf_table kind_table = {
+        .size = sizeof(struct device_kind), .fields = kind_fields, .help = "a device kind"};
+#undef AT
+
+#define AT(member) offsetof(struct cluster_node, member)
+static const struct conf_field node_fields[] = {
+        {"name", CONF_STRING, AT(name), .pos = AT(pos), .def = "node",
+                .help = "name of this group of machines"},
+        {"count", CONF_INT, AT(count), .min = 1, .max = 65536, .def = "1",
+                .help = "machines of this description"},
+        {"kind", CONF_STRING, AT(kind), .required = true, .pos = AT(kind_pos),
+                .help = "a name from kinds"},
+        {"devices", CONF_INT, AT(devices), .required = true, .min = 1, .max = 4096,
+                .help = "devices of that kind in each machine"},
+        {0}};
+static const struct conf_table node_table = {
+        .size = sizeof(struct cluster_node), .fields = node_fields, .help = "a group of machines"};
+#undef AT
+
+#define AT(member) offsetof(struct cluster_link, member)
+static const struct conf_field link_fields[] = {
+        {"name", CONF_STRING, AT(name), .required = true, .help = "what it is: shm, nvlink, ib"},
+        {"inside", CONF_BOOL, AT(inside), .def = "false",
+                .help = "true: joins devices of one machine; false: joins machines"},
+        {"rate", CONF_RATE, AT(rate), .min = 0, .max = 1e18,
+                .help = "bandwidth of one device; measured figures win"},
+        {"latency", CONF_US, AT(latency_us), .min = 0, .max = 1e9,
+                .help = "time of an empty message"},
+        {0}};
+static const struct conf_table link_table = {
+        .size = sizeof(struct cluster_link), .fields = link_fields, .help = "a link"};
+#undef AT
+
+#define AT(member) offsetof(struct cluster, member)
+static const struct conf_field cluster_fields[] = {
+        {"name", CONF_STRING, AT(name), .def = "cluster", .help = "shown in reports"},
+        {"kinds", CONF_STRUCT_LIST, AT(kinds), .count = AT(n_kinds), .required = true,
+                .sub = &kind_table, .help = "device kinds"},
+        {"nodes", CONF_STRUCT_LIST, AT(nodes), .count = AT(n_nodes), .required = true,
+                .sub = &node_table, .help = "groups of machines that are alike"},
+        {"links", CONF_STRUCT_LIST, AT(links), .count = AT(n_links), .sub = &link_table,
+                .help = "links between devices and between machines"},
+        {0}};
+#undef AT
+
+const struct conf_table cluster_table = {.format = "shardwright-cluster",
+        .version = 1,
+        .size = sizeof(struct cluster),
+        .fields = cluster_fields,
+        .help = "machines, devices and links"};
+
+const struct device_kind *cluster_kind(const struct cluster *cluster, const char *name)
+{
+    for (int i = 0; i < cluster->n_kinds; i++) {
+        if (strcmp(cluster->kinds[i].name, name) == 0)
+            return &cluster->kinds[i];
+    }
+    return NULL;
+}
+
+int64_t cluster_devices(const struct cluster *cluster)
+{
+    int64_t n = 0;
+    for (int i = 0; i < cluster->n_nodes; i++)
+        n += (int64_t)cluster->nodes[i].count * cluster->nodes[i].devices;
+    return n;
+}
+
+static bool check_kind(
+        const struct cluster *cluster, const struct device_kind *kind, struct err *err)
+{
+    if (cluster_kind(cluster, kind->name) != kind)
+        return err_at(
+                err, kind->pos, "a second kind is named \"%s\", expected another name", kind->name);
+    for (int i = 0; i < kind->n_threads; i++) {
+        if (kind->type != DEVICE_CPU && kind->threads[i] != 1)
+            return err_at(err, kind->pos,
+                    "kind \"%s\": threads is %d, but one rank drives one GPU: expected [1]",
+                    kind->name, kind->threads[i]);
+        if (i > 0 && kind->threads[i] <= kind->threads[i - 1])
+            return err_at(err, kind->pos,
+                    "kind \"%s\": threads has %d after %d, expected ascending numbers", kind->name,
+                    kind->threads[i], kind->threads[i - 1]);
+    }
+    if (kind->n_threads == 0)
+        return err_at(
+                err, kind->pos, "kind \"%s\": threads is empty, expected [1] or more", kind->name);
+    return true;
+}
+
+static bool check_node(
+        const struct cluster *cluster, const struct cluster_node *node, struct err *err)
+{
+    const struct device_kind *kind = cluster_kind(cluster, node->kind);
+    if (kind == NULL) {
+        const char *names[64];
+        int n = cluster->n_kinds < 64 ? cluster->n_kinds : 64;
+        for (int i = 0; i < n; i++)
+            names[i] = cluster->kinds[i].name;
+        const char *near = str_nearest(node->kind, names, n);
+        return near != NULL ? err_at(err, node->kind_pos,
+                       "no kind is named \"%s\", did you mean \"%s\"?", node->kind, near)
+                            : err_at(err, node->kind_pos,
+                                    "no kind is named \"%s\", the first one is \"%s\"", node->kind,
+                                    names[0]);
+    }
+    for (int i = 0; i < kind->n_threads; i++) {
+        if (node->devices % kind->threads[i] != 0)
+            return err_at(err, node->pos,
+                    "node \"%s\" has %d devices, which ranks of %d threads (kind \"%s\") do not "
+                    "divide",
+                    node->name, node->devices, kind->threads[i], kind->name);
+    }
+    return true;
+}
+
+bool cluster_check(const struct cluster *cluster, struct err *err)
+{
+    if (cluster->n_kinds == 0)
+        return err_set(err, ERR_INPUT, "the cluster has no kinds, expected at least one");
+    if (cluster->n_nodes == 0)
+        return err_set(err, ERR_INPUT, "the cluster has no nodes, expected at least one");
+    for (int i = 0; i < cluster->n_kinds; i++) {
+        if (!check_kind(cluster, &cluster->kinds[i], err))
+            return false;
+    }
+    for (int i = 0; i < cluster->n_nodes; i++) {
+        if (!check_node(cluster, &cluster->nodes[i], err))
+            return false;
+    }
+    if (cluster_devices(cluster) > 1 << 20)
+        return err_at(err, cluster->nodes[0].pos, "found %lld devices, expected at most 1048576",
+                (long long)cluster_devices(cluster));
+    return true;
+}
+
+bool cluster_read_file(struct cluster *out, const char *path, struct arena *arena, struct err *err)
+{
+    if (!conf_read_file(out, &cluster_table, path, arena, err))
+        return false;
+    if (cluster_check(out, err))
+        return true;
+    /* what has no place of its own gets at least the file */
+    return strncmp(err->text, path, strlen(path)) == 0 ? false : err_context(err, "%s", path);
+}

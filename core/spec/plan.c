@@ -1,0 +1,286 @@
+#include "core/spec/plan.h"
+
+#include <string.h>
+
+#include "core/file.h"
+
+#define AT(member) offsetof(struct plan_stage, member)
+static const struct conf_field stage_fields[] = {
+        {"first_layer", CONF_INT, AT(first_layer), .required = true, .min = 0, .max = 65535,
+                .pos = AT(pos), .help = "first layer of the stage, counted from 0"},
+        {"end_layer", CONF_INT, AT(end_layer), .required = true, .min = 1, .max = 65536,
+                .help = "the layer after the last one"},
+        {"tp", CONF_INT, AT(tp), .min = 1, .max = 4096, .def = "1",
+                .help = "tensor parallel: ranks that split heads and columns"},
+        {"ep", CONF_INT, AT(ep), .min = 1, .max = 4096, .def = "1",
+                .help = "expert parallel: groups that each hold a part of the experts"},
+        {"attention_dp", CONF_INT, AT(attention_dp), .min = 1, .max = 4096, .def = "1",
+                .help = "groups of tp ranks that attend to different sequences"},
+        {"threads", CONF_INT, AT(threads), .min = 1, .max = 4096, .def = "1",
+                .help = "devices that one rank drives"},
+        {"kind", CONF_STRING, AT(kind), .required = true, .help = "device kind of the cluster"},
+        {"ranks", CONF_INT_LIST, AT(ranks), .count = AT(n_ranks), .required = true, .min = 0,
+                .max = 1 << 20, .help = "world ranks; group g holds entries g*tp to g*tp+tp-1"},
+        {"weights", CONF_BYTES, AT(weight_bytes), .help = "predicted, of one rank"},
+        {"kv", CONF_BYTES, AT(kv_bytes), .help = "predicted KV cache of one rank"},
+        {"work", CONF_BYTES, AT(work_bytes), .help = "predicted work buffers of one rank"},
+        {"step", CONF_US, AT(step_us), .help = "predicted time of a full decode step"}, {0}};
+static const struct conf_table stage_table = {
+        .size = sizeof(struct plan_stage), .fields = stage_fields, .help = "a pipeline stage"};
+#undef AT
+
+#define AT(member) offsetof(struct plan_replica, member)
+static const struct conf_field replica_fields[] = {
+        {"max_seqs", CONF_INT, AT(max_seqs), .required = true, .min = 1, .max = 1 << 20,
+                .pos = AT(pos), .help = "sequences that step together in one micro-batch"},
+        {"max_tokens", CONF_INT, AT(max_tokens), .required = true, .min = 1, .max = 1 << 24,
+                .help = "tokens in one step of one attention-dp group"},
+        {"in_flight", CONF_INT, AT(in_flight), .min = 1, .max = 4096, .def = "1",
+                .help = "micro-batches in the pipeline, at most the number of stages"},
+        {"kv_blocks", CONF_I64, AT(kv_blocks), .required = true, .min = 1, .max = 1LL << 40,
+                .help = "KV blocks of each attention-dp group, on every stage"},
+        {"stages", CONF_STRUCT_LIST, AT(stages), .count = AT(n_stages), .required = true,
+                .sub = &stage_table, .help = "pipeline stages in order"},
+        {0}};
+static const struct conf_table replica_table = {
+        .size = sizeof(struct plan_replica), .fields = replica_fields, .help = "a replica"};
+#undef AT
+
+#define AT(member) offsetof(struct plan_figures, member)
+static const struct conf_field figure_fields[] = {
+        {"output_tokens_per_s", CONF_DOUBLE, AT(output_tokens_per_s), .help = "generated tokens"},
+        {"total_tokens_per_s", CONF_DOUBLE, AT(total_tokens_per_s), .help = "prompts included"},
+        {"requests_per_s", CONF_DOUBLE, AT(requests_per_s), .help = "finished requests"},
+        {"ttft_p50", CONF_US, AT(ttft_p50_us), .help = "time to first token, median"},
+        {"ttft_p99", CONF_US, AT(ttft_p99_us), .help = "time to first token, 99th percentile"},
+        {"tpot_p50", CONF_US, AT(tpot_p50_us), .help = "time per output token, median"},
+        {"tpot_p99", CONF_US, AT(tpot_p99_us), .help = "time per output token, 99th percentile"},
+        {"e2e_p50", CONF_US, AT(e2e_p50_us), .help = "arrival to last token, median"},
+        {"makespan_s", CONF_DOUBLE, AT(makespan_s), .help = "seconds until the last token"},
+        {"memory", CONF_BYTES, AT(memory_bytes), .help = "of the fullest rank"},
+        {"goodput_requests_per_s", CONF_DOUBLE, AT(goodput_requests_per_s),
+                .help = "requests that met the objectives"},
+        {"lo_frac", CONF_DOUBLE, AT(lo_frac), .help = "lower end of the throughput, relative"},
+        {"hi_frac", CONF_DOUBLE, AT(hi_frac), .help = "upper end of the throughput, relative"},
+        {0}};
+static const struct conf_table figure_table = {
+        .size = sizeof(struct plan_figures), .fields = figure_fields, .help = "predicted figures"};
+#undef AT
+
+#define AT(member) (offsetof(struct plan, certificate.member) - offsetof(struct plan, certificate))
+static const struct conf_field certificate_fields[] = {
+        {"objective", CONF_STRING, AT(objective), .help = "what was maximised"},
+        {"value", CONF_DOUBLE, AT(value), .help = "objective of this plan"},
+        {"bound", CONF_DOUBLE, AT(bound), .help = "no legal plan is better than this"},
+        {"gap_frac", CONF_DOUBLE, AT(gap_frac), .help = "(bound - value) / bound"},
+        {"solve_s", CONF_DOUBLE, AT(solve_s), .help = "seconds the solver took"},
+        {"programs", CONF_I64, AT(programs), .help = "integer programs solved"},
+        {"nodes", CONF_I64, AT(nodes), .help = "branch-and-bound nodes"},
+        {"oracle", CONF_STRING, AT(oracle), .help = "who proved it"},
+        {"forced", CONF_BOOL, AT(forced), .help = "the plan was forced: no claim is made"}, {0}};
+static const struct conf_table certificate_table = {.size = sizeof(((struct plan *)0)->certificate),
+        .fields = certificate_fields,
+        .help = "the proof"};
+#undef AT
+
+#define AT(member) offsetof(struct plan_runner_up, member)
+static const struct conf_field runner_up_fields[] = {
+        {"what", CONF_STRING, AT(what), .required = true, .help = "its layout in short"},
+        {"output_tokens_per_s", CONF_DOUBLE, AT(output_tokens_per_s), .help = "predicted"},
+        {"ttft_p50", CONF_US, AT(ttft_p50_us), .help = "predicted"},
+        {"tpot_p50", CONF_US, AT(tpot_p50_us), .help = "predicted"},
+        {"memory", CONF_BYTES, AT(memory_bytes), .help = "of the fullest rank"},
+        {"loses_frac", CONF_DOUBLE, AT(loses_frac), .help = "how far behind the chosen plan"},
+        {"why", CONF_STRING, AT(why), .help = "what holds it back"}, {0}};
+static const struct conf_table runner_up_table = {.size = sizeof(struct plan_runner_up),
+        .fields = runner_up_fields,
+        .help = "another plan that was considered"};
+#undef AT
+
+#define AT(member) offsetof(struct plan, member)
+static const struct conf_field plan_fields[] = {
+        {"name", CONF_STRING, AT(name), .help = "shown in reports"},
+        {"model", CONF_STRING, AT(model), .required = true, .help = "name or path of the model"},
+        {"model_digest", CONF_STRING, AT(model_digest), .help = "of the model's dimensions"},
+        {"cluster", CONF_STRING, AT(cluster), .help = "name of the cluster"},
+        {"workload", CONF_STRING, AT(workload), .help = "path of the workload"},
+        {"profile_digest", CONF_STRING, AT(profile_digest), .help = "of the costs it rests on"},
+        {"dtype", CONF_ENUM, AT(dtype), .names = dtype_names, .required = true,
+                .help = "of the weights"},
+        {"kv_dtype", CONF_ENUM, AT(kv_dtype), .names = dtype_names, .required = true,
+                .help = "of the KV cache"},
+        {"block_tokens", CONF_INT, AT(block_tokens), .min = 1, .max = 4096, .def = "16",
+                .help = "tokens in a KV block"},
+        {"max_len", CONF_INT, AT(max_len), .required = true, .min = 1, .max = 1 << 28,
+                .help = "longest sequence, prompt and output"},
+        {"deterministic", CONF_BOOL, AT(deterministic), .def = "false",
+                .help = "the same tokens for every plan, bit for bit; slower"},
+        {"n_ranks", CONF_INT, AT(n_ranks), .required = true, .min = 1, .max = 1 << 20,
+                .help = "ranks in all"},
+        {"replicas", CONF_STRUCT_LIST, AT(replicas), .count = AT(n_replicas), .required = true,
+                .sub = &replica_table, .help = "one entry for each replica"},
+        {"predicted", CONF_STRUCT, AT(predicted), .sub = &figure_table,
+                .help = "what it will deliver, simulated on the workload"},
+        {"certificate", CONF_STRUCT, AT(certificate), .sub = &certificate_table,
+                .help = "what was proven"},
+        {"binding", CONF_STRING, AT(binding), .help = "the constraint that holds it back"},
+        {"bottleneck", CONF_STRING, AT(bottleneck), .help = "compute, memory, network or bubble"},
+        {"runners_up", CONF_STRUCT_LIST, AT(runners_up), .count = AT(n_runners_up),
+                .sub = &runner_up_table, .help = "the next best plans"},
+        {0}};
+#undef AT
+
+const struct conf_table plan_table = {.format = "shardwright-plan",
+        .version = 1,
+        .size = sizeof(struct plan),
+        .fields = plan_fields,
+        .help = "which layers run where"};
+
+static bool check_stage(const struct plan *plan, const struct plan_stage *stage, int expected_first,
+        bool *taken, struct err *err)
+{
+    if (stage->first_layer != expected_first)
+        return err_at(err, stage->pos,
+                "the stage starts at layer %d, expected %d: no layer may be "
+                "missing or held twice",
+                stage->first_layer, expected_first);
+    if (stage->end_layer <= stage->first_layer)
+        return err_at(err, stage->pos, "the stage ends at layer %d, expected more than %d",
+                stage->end_layer, stage->first_layer);
+    if (stage->n_ranks != stage->tp * stage->attention_dp)
+        return err_at(err, stage->pos, "the stage has %d ranks, expected tp * attention_dp = %d",
+                stage->n_ranks, stage->tp * stage->attention_dp);
+    if (stage->n_ranks % stage->ep != 0)
+        return err_at(err, stage->pos, "ep is %d, expected a divisor of the stage's %d ranks",
+                stage->ep, stage->n_ranks);
+    for (int i = 0; i < stage->n_ranks; i++) {
+        int rank = stage->ranks[i];
+        if (rank < 0 || rank >= plan->n_ranks)
+            return err_at(
+                    err, stage->pos, "found rank %d, expected 0 to %d", rank, plan->n_ranks - 1);
+        if (taken[rank])
+            return err_at(err, stage->pos, "rank %d is used twice", rank);
+        taken[rank] = true;
+    }
+    return true;
+}
+
+static bool check_replica(
+        const struct plan *plan, const struct plan_replica *replica, bool *taken, struct err *err)
+{
+    if (replica->n_stages == 0)
+        return err_at(err, replica->pos, "the replica has no stages, expected at least one");
+    if (replica->in_flight > replica->n_stages)
+        return err_at(err, replica->pos, "in_flight is %d, expected at most the %d stages",
+                replica->in_flight, replica->n_stages);
+    int first = 0;
+    for (int i = 0; i < replica->n_stages; i++) {
+        if (!check_stage(plan, &replica->stages[i], first, taken, err))
+            return false;
+        first = replica->stages[i].end_layer;
+    }
+    return true;
+}
+
+bool plan_consistent(const struct plan *plan, struct err *err)
+{
+    if (plan->n_replicas == 0)
+        return err_set(err, ERR_INPUT, "the plan has no replicas, expected at least one");
+    struct arena scratch = {0};
+    bool *taken = ARENA_NEW(&scratch, bool, plan->n_ranks);
+    bool ok = true;
+    for (int i = 0; ok && i < plan->n_replicas; i++)
+        ok = check_replica(plan, &plan->replicas[i], taken, err);
+    for (int i = 0; ok && i < plan->n_ranks; i++) {
+        if (!taken[i])
+            ok = err_at(err, plan->replicas[0].pos,
+                    "rank %d of %d has no stage, expected every rank in one", i, plan->n_ranks);
+    }
+    arena_free(&scratch);
+    return ok;
+}
+
+bool plan_read_file(struct plan *out, const char *path, struct arena *arena, struct err *err)
+{
+    if (!conf_read_file(out, &plan_table, path, arena, err))
+        return false;
+    if (plan_consistent(out, err))
+        return true;
+    return out->n_replicas == 0 ? err_context(err, "%s", path) : false;
+}
+
+bool plan_write_file(const struct plan *plan, const char *path, struct err *err)
+{
+    struct arena arena = {0};
+    char *text = NULL;
+    bool ok = conf_write(&text, plan, &plan_table, &arena, err)
+              && file_write(path, text, (int64_t)strlen(text), err);
+    arena_free(&arena);
+    return ok;
+}
+
+/* "2" when all stages agree, else "2+1". */
+static char *over_stages(const struct plan_replica *replica,
+        int (*value)(const struct plan_stage *), struct arena *arena)
+{
+    int first = value(&replica->stages[0]);
+    bool same = true;
+    char *all = arena_strdup(arena, "");
+    for (int i = 0; i < replica->n_stages; i++) {
+        int v = value(&replica->stages[i]);
+        same = same && v == first;
+        all = arena_printf(arena, "%s%s%d", all, i == 0 ? "" : "+", v);
+    }
+    return same ? arena_printf(arena, "%d", first) : all;
+}
+
+static int tp_of(const struct plan_stage *stage)
+{
+    return stage->tp;
+}
+
+static int ep_of(const struct plan_stage *stage)
+{
+    return stage->ep;
+}
+
+static int attention_dp_of(const struct plan_stage *stage)
+{
+    return stage->attention_dp;
+}
+
+static int threads_of(const struct plan_stage *stage)
+{
+    return stage->threads;
+}
+
+static char *show_replica(const struct plan_replica *r, int n, struct arena *arena)
+{
+    char *layers = arena_strdup(arena, "");
+    for (int i = 0; i < r->n_stages; i++)
+        layers = arena_printf(arena, "%s%s%d", layers, i == 0 ? "" : "+",
+                r->stages[i].end_layer - r->stages[i].first_layer);
+    char *flight = r->n_stages > 1 ? arena_printf(arena, " in_flight=%d", r->in_flight)
+                                   : arena_strdup(arena, "");
+    return arena_printf(arena,
+            "tp=%s pp=%d dp=%d ep=%s adp=%s threads=%s layers=%s max_seqs=%d max_tokens=%d%s",
+            over_stages(r, tp_of, arena), r->n_stages, n, over_stages(r, ep_of, arena),
+            over_stages(r, attention_dp_of, arena), over_stages(r, threads_of, arena), layers,
+            r->max_seqs, r->max_tokens, flight);
+}
+
+char *plan_show(const struct plan *plan, struct arena *arena)
+{
+    char *text = NULL;
+    for (int i = 0; i < plan->n_replicas;) {
+        char *one = show_replica(&plan->replicas[i], 1, arena);
+        int n = 1;
+        while (i + n < plan->n_replicas
+                && strcmp(show_replica(&plan->replicas[i + n], 1, arena), one) == 0)
+            n++;
+        one = show_replica(&plan->replicas[i], n, arena);
+        text = text == NULL ? one : arena_printf(arena, "%s and %s", text, one);
+        i += n;
+    }
+    return text == NULL ? arena_strdup(arena, "no replicas") : text;
+}

@@ -1,0 +1,51 @@
+#include "core/spec/profile.h"
+
+#include <stdlib.h>
+
+#include <xxhash.h>
+
+const char *const cost_source_names[] = {"measured", "interpolated", "imported", "estimated", NULL};
+
+static int by_op(const void *a, const void *b)
+{
+    const struct profile_point *x = a, *y = b;
+    return op_compare(&x->op, &y->op);
+}
+
+bool profile_finish(struct profile *profile, struct err *err)
+{
+    if (profile->n > 0)
+        qsort(profile->points, (size_t)profile->n, sizeof *profile->points, by_op);
+    for (int64_t i = 1; i < profile->n; i++) {
+        char text[160];
+        if (op_compare(&profile->points[i - 1].op, &profile->points[i].op) == 0)
+            return err_set(err, ERR_BUG, "the profile has two points for %s",
+                    op_show(text, &profile->points[i].op));
+    }
+    return true;
+}
+
+const struct profile_point *profile_find(const struct profile *profile, const struct op *op)
+{
+    const struct profile_point key = {.op = *op};
+    if (profile->n == 0)
+        return NULL;
+    return bsearch(&key, profile->points, (size_t)profile->n, sizeof key, by_op);
+}
+
+const char *profile_digest(const struct profile *profile, struct arena *arena)
+{
+    XXH64_hash_t digest = 0;
+    for (int64_t i = 0; i < profile->n; i++) {
+        const struct profile_point *p = &profile->points[i];
+        /* field by field: padding has no meaning */
+        int64_t key[4 + OP_DIMS] = {
+                (int64_t)p->op.kind, (int64_t)p->op.dtype, p->op.degree, p->op.busy};
+        for (int d = 0; d < OP_DIMS; d++)
+            key[4 + d] = p->op.dim[d];
+        double cost[3] = {p->cost_us, p->lo_us, p->hi_us};
+        digest = XXH64(key, sizeof key, digest);
+        digest = XXH64(cost, sizeof cost, digest);
+    }
+    return arena_printf(arena, "%016llx", (unsigned long long)digest);
+}
