@@ -208,7 +208,10 @@ bool profile_store_read(struct profile *out, struct db *db, const char *device, 
         out->peak_flops = ceilings[i].peak_flops;
         out->peak_bytes_per_s = ceilings[i].peak_bytes_per_s;
     }
-    return profile_finish(out, err);
+    if (!profile_finish(out, err))
+        return false;
+    out->digest = profile_digest(out, arena);
+    return true;
 }
 
 bool profile_store_samples(double **samples, int64_t *n, struct db *db, const char *device,
