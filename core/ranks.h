@@ -32,6 +32,8 @@ MUST_CHECK bool ranks_agree(struct ranks *ranks, bool ok, struct err *err);
 /* Ends every rank at once; for failures between collectives. */
 _Noreturn void ranks_abort(struct ranks *ranks, int status);
 
+/* "Open MPI v4.1.4" or "none": the library of this build. Needs no open ranks. */
+const char *ranks_mpi_version(void);
 /* True when this process was started by an MPI launcher. */
 bool ranks_launched(void);
 /* Replaces nothing: starts argv as n ranks on this host under the MPI launcher and waits. *status is
