@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "core/file.h"
 #include "core/spec/cluster.h"
 #include "core/spec/plan.h"
 #include "core/spec/workload.h"
@@ -83,4 +84,56 @@ bool lint_tables(const struct command *const *commands, const struct opt *global
             return false;
     puts("tables ok");
     return true;
+}
+
+static bool file_cluster(const char *path, struct arena *arena, struct err *err)
+{
+    struct cluster cluster;
+    return cluster_read_file(&cluster, path, arena, err) && cluster_check(&cluster, err);
+}
+
+static bool file_workload(const char *path, struct arena *arena, struct err *err)
+{
+    struct workload workload;
+    return workload_read_file(&workload, path, arena, err) && workload_check(&workload, err);
+}
+
+static bool file_plan(const char *path, struct arena *arena, struct err *err)
+{
+    struct plan plan;
+    return plan_read_file(&plan, path, arena, err);
+}
+
+static bool file_model(const char *path, struct arena *arena, struct err *err)
+{
+    struct model model;
+    return model_read(&model, path, ".", arena, err) && model_check(&model, err);
+}
+
+bool lint_file(const char *path, struct arena *arena, struct err *err)
+{
+    static const struct {
+        const struct conf_table *table;
+        bool (*read)(const char *path, struct arena *arena, struct err *err);
+    } formats[] = {
+            {&cluster_table, file_cluster},
+            {&workload_table, file_workload},
+            {&plan_table, file_plan},
+            {&model_table, file_model},
+    };
+    char *text = NULL;
+    int64_t len = 0;
+    if (!file_read(&text, &len, path, arena, err))
+        return false;
+    for (size_t i = 0; i < sizeof formats / sizeof *formats; i++) {
+        const char *line = arena_printf(arena, "format: %s\n", formats[i].table->format);
+        if (!strstr(text, line))
+            continue;
+        if (!formats[i].read(path, arena, err))
+            return false;
+        printf("%s: %s\n", path, formats[i].table->format);
+        return true;
+    }
+    return err_at(err, (struct pos){path, 1, 1},
+            "no known `format:` line, expected for example \"format: %s\"", cluster_table.format);
 }

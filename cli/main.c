@@ -24,7 +24,7 @@ static const struct command *const commands[] = {
 
 struct global_options {
     bool json, quiet, verbose, no_color, help, version, help_roff, completion, check_tables;
-    const char *data_dir;
+    const char *data_dir, *check_file;
 };
 
 #define AT(field) offsetof(struct global_options, field)
@@ -46,6 +46,8 @@ static const struct opt program_opts[] = {
         {"version", 0, OPT_FLAG, AT(version), .help = "print the version"},
         {"completion", 0, OPT_FLAG, AT(completion), .help = "print a completion script for bash"},
         {"check-tables", 0, OPT_FLAG, AT(check_tables), .help = "check the program's own tables"},
+        {"check-file", 0, OPT_STRING, AT(check_file), .value = "FILE",
+                .help = "check a YAML input of any kind"},
         {NULL},
 };
 
@@ -155,6 +157,8 @@ static bool dispatch(struct cli *cli)
         return command_version.run(cli, NULL);
     if (options.check_tables)
         return lint_tables(commands, global_opts, cli->err);
+    if (options.check_file)
+        return lint_file(options.check_file, cli->arena, cli->err);
     if (options.completion)
         help_completion(stdout, commands, global_opts);
     else if (options.help_roff && !for_command)

@@ -30,5 +30,6 @@ function(module name)
     target_sources(${name} PUBLIC FILE_SET HEADERS
         BASE_DIRS ${PROJECT_SOURCE_DIR} FILES ${M_HEADERS})
     target_link_libraries(${name} PUBLIC ${M_USES} PRIVATE build_flags ${M_EXTERNAL})
-    set_property(GLOBAL APPEND PROPERTY module_uses "${name}: ${M_USES}")
+    string(REPLACE ";" " " uses "${M_USES}")
+    set_property(GLOBAL APPEND PROPERTY module_uses "${name}: ${uses}")
 endfunction()
