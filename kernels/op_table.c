@@ -3,6 +3,7 @@
 #include <assert.h>
 #include <stddef.h>
 
+#include "kernels/cpu/cpu.h"
 #include "kernels/dev_host.h"
 #include "kernels/ref/ref.h"
 
@@ -12,8 +13,8 @@ struct entry {
 };
 
 static const struct entry table[OP_KIND_COUNT] = {
-        [OP_GEMM] = {NULL, ref_gemm},
-        [OP_LM_HEAD] = {NULL, ref_gemm},
+        [OP_GEMM] = {cpu_gemm, ref_gemm},
+        [OP_LM_HEAD] = {cpu_gemm, ref_gemm},
         [OP_ATTENTION_PREFILL] = {NULL, ref_attention},
         [OP_ATTENTION_DECODE] = {NULL, ref_attention},
         [OP_RMSNORM] = {NULL, ref_rmsnorm},

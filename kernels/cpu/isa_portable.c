@@ -1,0 +1,3 @@
+#define ISA_TABLE cpu_isa_portable
+#define ISA_NAME  "portable"
+#include "kernels/cpu/table.h"
