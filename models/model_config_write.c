@@ -7,7 +7,7 @@
 
 static const char *const architectures[] = {"LlamaForCausalLM", "Qwen3ForCausalLM",
         "Qwen3MoeForCausalLM", "MixtralForCausalLM", "DeepseekV3ForCausalLM", "GptOssForCausalLM",
-        "Llama4ForCausalLM"};
+        "Llama4ForConditionalGeneration"};
 
 static void put_rope(struct json_writer *w, const struct model *model)
 {
@@ -155,8 +155,12 @@ bool model_write_config(char **text, const struct model *model, enum dtype dtype
     json_array_begin(&w, "architectures");
     json_put_string(&w, NULL, architectures[model->family]);
     json_end(&w);
-    json_put_string(&w, "model_type",
-            model->family == FAMILY_LLAMA4 ? "llama4_text" : model_family_names[model->family]);
+    json_put_string(&w, "model_type", model_family_names[model->family]);
+    if (model->family
+            == FAMILY_LLAMA4) { /* published with its vision tower: the text model is nested */
+        json_object_begin(&w, "text_config");
+        json_put_string(&w, "model_type", "llama4_text");
+    }
     json_put_string(&w, "torch_dtype", dtypes[dtype]);
     json_put_int(&w, "hidden_size", model->hidden);
     json_put_int(&w, "intermediate_size", expert_inter ? model->moe.inter : model->inter);
@@ -174,6 +178,8 @@ bool model_write_config(char **text, const struct model *model, enum dtype dtype
     put_rope(&w, model);
     put_attention(&w, model);
     put_moe(&w, model);
+    if (model->family == FAMILY_LLAMA4)
+        json_end(&w);
     json_end(&w);
     *text = arena_strndup(arena, w.text, w.len);
     json_writer_free(&w);

@@ -1,0 +1,172 @@
+/*
+ * weights - an open checkpoint: files mapped read-only, tensors sorted by name and compared with what the
+ * model must have; or no files at all and values made when they are copied.
+ */
+#include "models/weights.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#include "models/weights_state.h"
+
+int weights_by_name(const void *a, const void *b)
+{
+    return strcmp(((const struct named *)a)->name, ((const struct named *)b)->name);
+}
+
+static int spec_by_name(const void *a, const void *b)
+{
+    return strcmp(((const struct tensor_spec *)a)->name, ((const struct tensor_spec *)b)->name);
+}
+
+static bool starts_with(const char *text, const char *start)
+{
+    return strncmp(text, start, strlen(start)) == 0;
+}
+
+/* Tensors that published checkpoints hold besides the decoder: rotary tables, a tied head once more,
+ * multi-token-prediction layers, vision towers. */
+static bool may_be_ignored(const char *name, const struct model *model)
+{
+    int layer = 0;
+
+    if (strstr(name, ".rotary_emb.inv_freq"))
+        return true;
+    if (model->tied_embeddings && strcmp(name, "lm_head.weight") == 0)
+        return true;
+    if (model->family == FAMILY_LLAMA4)
+        return starts_with(name, "vision_model.") || starts_with(name, "multi_modal_projector.");
+    if (!starts_with(name, "model.layers."))
+        return false;
+    for (const char *p = name + 13; *p >= '0' && *p <= '9' && layer < 10000; p++)
+        layer = layer * 10 + (*p - '0');
+    return layer >= model->n_layers && layer < model->n_layers + model->n_mtp;
+}
+
+static bool same_shape(const struct weights *w, const struct named *have,
+        const struct tensor_spec *spec, struct err *err)
+{
+    const struct tensor *t = &have->tensor;
+    bool same = t->n_dims == spec->n_dims;
+
+    for (int i = 0; same && i < spec->n_dims; i++)
+        same = t->dim[i] == spec->dim[i];
+    if (same)
+        return true;
+    return err_set(err, ERR_INPUT,
+            "%s/%s: tensor %s has %d dimensions [%lld, %lld, %lld], the model's have %d [%lld, "
+            "%lld, %lld]: "
+            "config.json and weights do not belong together",
+            w->dir, have->file, have->name, t->n_dims, (long long)t->dim[0], (long long)t->dim[1],
+            (long long)t->dim[2], spec->n_dims, (long long)spec->dim[0], (long long)spec->dim[1],
+            (long long)spec->dim[2]);
+}
+
+static bool complete(struct weights *w, const struct model *model, struct err *err)
+{
+    struct tensor_spec *specs;
+    int64_t n, i = 0;
+
+    if (!weights_specs(&specs, &n, model, &w->arena, err))
+        return false;
+    qsort(specs, (size_t)n, sizeof(*specs), spec_by_name);
+    for (int64_t s = 0; s < n; s++) {
+        while (i < w->n && strcmp(w->tensors[i].name, specs[s].name) < 0) {
+            if (!may_be_ignored(w->tensors[i].name, model))
+                return err_set(err, ERR_INPUT, "%s/%s: tensor %s is none of %s (%s)", w->dir,
+                        w->tensors[i].file, w->tensors[i].name, model->name,
+                        model_family_names[model->family]);
+            i++;
+        }
+        if (i == w->n || strcmp(w->tensors[i].name, specs[s].name) != 0)
+            return err_set(err, ERR_INPUT, "%s: tensor %s of %s is missing", w->dir, specs[s].name,
+                    model->name);
+        if (!same_shape(w, &w->tensors[i], &specs[s], err))
+            return false;
+        i++;
+    }
+    for (; i < w->n; i++)
+        if (!may_be_ignored(w->tensors[i].name, model))
+            return err_set(err, ERR_INPUT, "%s/%s: tensor %s is none of %s (%s)", w->dir,
+                    w->tensors[i].file, w->tensors[i].name, model->name,
+                    model_family_names[model->family]);
+    return true;
+}
+
+static struct weights *new_weights(struct err *err)
+{
+    struct weights *w = calloc(1, sizeof(*w));
+    if (!w)
+        err_set(err, ERR_ENV, "no memory to open a checkpoint");
+    return w;
+}
+
+struct weights *weights_open(const struct model *model, const char *dir, struct err *err)
+{
+    struct weights *w = new_weights(err);
+
+    if (!w)
+        return NULL;
+    w->dir = arena_strdup(&w->arena, dir);
+    if (!weights_map(w, err) || !complete(w, model, err)) {
+        weights_close(w);
+        return NULL;
+    }
+    return w;
+}
+
+struct weights *weights_open_random(
+        const struct model *model, uint64_t seed, enum dtype dtype, struct err *err)
+{
+    struct tensor_spec *specs;
+    struct weights *w = new_weights(err);
+
+    if (!w)
+        return NULL;
+    w->dir = "random";
+    w->random = true;
+    if ((dtype != DTYPE_F32 && dtype != DTYPE_BF16
+                && !err_set(err, ERR_INPUT, "random weights are f32 or bf16"))
+            || !weights_specs(&specs, &w->n, model, &w->arena, err)) {
+        weights_close(w);
+        return NULL;
+    }
+    w->tensors = ARENA_NEW(&w->arena, struct named, w->n);
+    for (int64_t i = 0; i < w->n; i++) {
+        struct named *t = &w->tensors[i];
+        t->name = specs[i].name;
+        t->file = "random";
+        t->tensor.dtype = dtype;
+        t->tensor.n_dims = specs[i].n_dims;
+        memcpy(t->tensor.dim, specs[i].dim, sizeof(t->tensor.dim));
+        t->random = random_tensor(&specs[i], model, seed);
+    }
+    qsort(w->tensors, (size_t)w->n, sizeof(*w->tensors), weights_by_name);
+    return w;
+}
+
+void weights_close(struct weights *weights)
+{
+    if (!weights)
+        return;
+    for (int i = 0; i < weights->n_mappings; i++)
+        if (weights->mappings[i].base)
+            munmap(weights->mappings[i].base, (size_t)weights->mappings[i].bytes);
+    arena_free(&weights->arena);
+    free(weights);
+}
+
+const struct named *weights_named(const struct weights *weights, const char *name)
+{
+    const struct named key = {.name = name};
+    if (weights->n == 0)
+        return NULL;
+    return bsearch(&key, weights->tensors, (size_t)weights->n, sizeof(key), weights_by_name);
+}
+
+const struct tensor *weights_find(const struct weights *weights, const char *name)
+{
+    const struct named *t = weights_named(weights, name);
+    return t ? &t->tensor : NULL;
+}

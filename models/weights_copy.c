@@ -1,0 +1,127 @@
+/*
+ * weights_copy - a slice of a tensor, converted and packed.
+ */
+#include <string.h>
+
+#include "models/safetensors.h"
+#include "models/weights_state.h"
+
+float bf16_to_f32(uint16_t value)
+{
+    uint32_t bits = (uint32_t)value << 16;
+    float out;
+    memcpy(&out, &bits, sizeof(out));
+    return out;
+}
+
+uint16_t bf16_from_f32(float value)
+{
+    uint32_t bits;
+    memcpy(&bits, &value, sizeof(bits));
+    if ((bits & 0x7fffffff) > 0x7f800000) /* NaN stays one: rounding could carry it into infinity */
+        return (uint16_t)(bits >> 16 | 0x40);
+    return (uint16_t)((bits + 0x7fff + (bits >> 16 & 1)) >> 16);
+}
+
+static float f16_to_f32(uint16_t value)
+{
+    uint32_t sign = (uint32_t)(value & 0x8000) << 16, exponent = value >> 10 & 31,
+             mantissa = value & 1023;
+    uint32_t bits = sign | (exponent + 112) << 23 | mantissa << 13;
+    float out;
+
+    if (exponent == 0) { /* subnormal: mantissa * 2^-24 */
+        out = (float)mantissa * 0x1p-24f;
+        return sign ? -out : out;
+    }
+    if (exponent == 31)
+        bits = sign | 0x7f800000 | mantissa << 13;
+    memcpy(&out, &bits, sizeof(out));
+    return out;
+}
+
+/* Data in a file may lie at any address, hence memcpy. */
+static float load(const char *data, enum dtype dtype, int64_t i)
+{
+    uint16_t half;
+    float value;
+
+    if (dtype == DTYPE_F32) {
+        memcpy(&value, data + 4 * i, sizeof(value));
+        return value;
+    }
+    memcpy(&half, data + 2 * i, sizeof(half));
+    return dtype == DTYPE_BF16 ? bf16_to_f32(half) : f16_to_f32(half);
+}
+
+static void convert(void *out, enum dtype to, const char *data, enum dtype from, int64_t n)
+{
+    if (to == from) {
+        memcpy(out, data, (size_t)(n * dtype_bytes(to)));
+        return;
+    }
+    float *wide = out;
+    uint16_t *narrow = out;
+    if (to == DTYPE_F32)
+        for (int64_t i = 0; i < n; i++)
+            wide[i] = load(data, from, i);
+    else
+        for (int64_t i = 0; i < n; i++)
+            narrow[i] = bf16_from_f32(load(data, from, i));
+}
+
+/* The values that a file of dtype would hold, as `to`. */
+static void make(void *out, enum dtype to, const struct named *t, int64_t first, int64_t n)
+{
+    uint16_t part[512];
+
+    if (to == DTYPE_BF16) {
+        random_bf16(out, &t->random, first, n); /* rounding once or twice is the same */
+        return;
+    }
+    if (t->tensor.dtype == DTYPE_F32) {
+        random_f32(out, &t->random, first, n);
+        return;
+    }
+    for (float *wide = out; n > 0; wide += 512, first += 512, n -= 512) {
+        int64_t m = n < 512 ? n : 512;
+        random_bf16(part, &t->random, first, m);
+        convert(wide, DTYPE_F32, (const char *)part, DTYPE_BF16, m);
+    }
+}
+
+bool weights_copy(void *out, enum dtype dtype, const struct weights *weights, const char *name,
+        struct slice_2d slice, struct err *err)
+{
+    const struct named *t = weights_named(weights, name);
+
+    if (!t)
+        return err_set(err, ERR_BUG, "%s: no tensor %s", weights->dir, name);
+    if (dtype != DTYPE_F32 && dtype != DTYPE_BF16)
+        return err_set(err, ERR_BUG, "%s: tensor %s asked for as %s, only f32 and bf16 are made",
+                weights->dir, name, dtype_names[dtype]);
+    int64_t cols = t->tensor.n_dims > 0 ? t->tensor.dim[t->tensor.n_dims - 1] : 1;
+    int64_t rows = safetensors_elements(t->tensor.dim, t->tensor.n_dims) / (cols > 0 ? cols : 1);
+    if (slice.row < 0 || slice.rows < 0 || slice.row > rows - slice.rows || slice.col < 0
+            || slice.cols < 0 || slice.col > cols - slice.cols)
+        return err_set(err, ERR_BUG,
+                "%s: tensor %s is %lld x %lld, asked for rows %lld+%lld, columns %lld+%lld",
+                weights->dir, name, (long long)rows, (long long)cols, (long long)slice.row,
+                (long long)slice.rows, (long long)slice.col, (long long)slice.cols);
+
+    int64_t runs = slice.rows, len = slice.cols;
+    if (slice.cols == cols) { /* whole rows lie together */
+        runs = 1;
+        len = slice.rows * cols;
+    }
+    for (int64_t i = 0; i < runs; i++) {
+        int64_t first = (slice.row + i) * cols + slice.col;
+        void *to = (char *)out + i * len * dtype_bytes(dtype);
+        if (weights->random)
+            make(to, dtype, t, first, len);
+        else
+            convert(to, dtype, (const char *)t->tensor.data + first * dtype_bytes(t->tensor.dtype),
+                    t->tensor.dtype, len);
+    }
+    return true;
+}
