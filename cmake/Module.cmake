@@ -29,7 +29,8 @@ function(module name)
     set_target_properties(${name} PROPERTIES LINKER_LANGUAGE C)
     target_sources(${name} PUBLIC FILE_SET HEADERS
         BASE_DIRS ${PROJECT_SOURCE_DIR} FILES ${M_HEADERS})
-    target_link_libraries(${name} PUBLIC ${M_USES} PRIVATE build_flags ${M_EXTERNAL})
+    list(TRANSFORM M_USES REPLACE "(.+)" "$<TARGET_NAME_IF_EXISTS:\\1>" OUTPUT_VARIABLE uses_now) # BRINGUP
+    target_link_libraries(${name} PUBLIC ${uses_now} PRIVATE build_flags ${M_EXTERNAL})
     string(REPLACE ";" " " uses "${M_USES}")
     set_property(GLOBAL APPEND PROPERTY module_uses "${name}: ${uses}")
 endfunction()
