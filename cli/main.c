@@ -18,6 +18,7 @@
 
 /* One line each, in the order in which they are used. */
 static const struct command *const commands[] = {
+        &command_doctor,
         &command_version,
         NULL,
 };
