@@ -11,7 +11,7 @@ check() {
     "$@" --help-roff >"$page"
     warnings=$(groff -mandoc -ww -Tutf8 "$page" 2>&1 >/dev/null) || bad=1
     [ -z "$warnings" ] || { printf '%s: %s\n' "$*" "$warnings"; bad=1; }
-    groff -mandoc -Tascii -P-c "$page" | grep -q 'EXIT STATUS' || { echo "$*: no page"; bad=1; }
+    groff -mandoc -Tascii -P-cbou "$page" | grep -q 'EXIT STATUS' || { echo "$*: no page"; bad=1; }
 }
 check "$program"
 for command in $("$program" --help | awk '/^Commands/ {on = 1; next} /^$/ {on = 0} on && /^  [a-z]/ {print $1}')

@@ -8,6 +8,6 @@ complain() {
     [ -z "$found" ] || { printf '%s\n  (%s)\n' "$found" "$2"; bad=1; }
 }
 complain '(^|[^A-Za-z0-9_.])/(work|home/[a-z]|Users/[A-Za-z]|root/)' 'path of a developer'"'"'s machine'
-complain '(deb\.debian\.org|pypi\.org|files\.pythonhosted|registry\.npmjs|huggingface\.co)/' \
+complain '(deb\.debian\.org|pypi\.org|files\.pythonhosted|registry\.npmjs)/|huggingface\.co/[A-Za-z0-9_-]+/[A-Za-z0-9._-]+/resolve' \
     'host of a registry: the machine'"'"'s own settings decide'
 exit $bad

@@ -89,10 +89,17 @@ static void show_machine(const struct findings *f)
     printf("Governor      %s\n", or_unknown(t->governor));
     printf("GPUs          %d from NVIDIA%s\n", t->n_gpus,
             t->n_gpus ? "" : "; the devices here are CPU cores");
-    for (int i = 0; i < t->n_networks; i++)
-        printf("%-14s%s %s, %s, %s\n", i ? "" : "Networks", t->networks[i].kind,
-                t->networks[i].name, t->networks[i].up ? "up" : "not up",
-                show_rate(buf, sizeof buf, t->networks[i].rate));
+    const char *title = "Networks";
+    for (int i = 0; i < t->n_networks; i++) {
+        const struct topology_network *network = &t->networks[i];
+        if (!network->up)
+            continue;
+        printf("%-14s%s %s, rate %s\n", title, network->kind, network->name,
+                show_rate(buf, sizeof buf, network->rate));
+        title = "";
+    }
+    if (*title)
+        printf("%-14snone is up\n", title);
 }
 
 static void show_software(const struct findings *f)
