@@ -8,6 +8,28 @@
 #include "kernels/op_table.h"
 
 void cpu_gemm(struct dev *dev, const struct op *op, const struct op_args *args);
+void cpu_attention(struct dev *dev, const struct op *op, const struct op_args *args);
+void cpu_rmsnorm(struct dev *dev, const struct op *op, const struct op_args *args);
+void cpu_rope(struct dev *dev, const struct op *op, const struct op_args *args);
+void cpu_activation(struct dev *dev, const struct op *op, const struct op_args *args);
+void cpu_router(struct dev *dev, const struct op *op, const struct op_args *args);
+void cpu_permute(struct dev *dev, const struct op *op, const struct op_args *args);
+void cpu_expert(struct dev *dev, const struct op *op, const struct op_args *args);
+void cpu_combine(struct dev *dev, const struct op *op, const struct op_args *args);
+void cpu_embedding(struct dev *dev, const struct op *op, const struct op_args *args);
+void cpu_sample(struct dev *dev, const struct op *op, const struct op_args *args);
+void cpu_copy(struct dev *dev, const struct op *op, const struct op_args *args);
+
+/* Things [begin, end) of n by one thread; by the caller alone when all of them touch so few bytes that
+ * waking the others would take longer. */
+struct cpu_split {
+    struct dev *dev;
+    const struct op *op;
+    const void *args; /* of the op, or more */
+    void (*fn)(const struct cpu_split *split, int part, int64_t begin, int64_t end);
+    int64_t n, bytes_each;
+};
+void cpu_split_run(const struct cpu_split *split);
 
 /* Columns [begin, end) of a product by one thread; scratch is that of `part`. */
 struct span_job {

@@ -51,24 +51,32 @@ ALWAYS_INLINE void dot_pack_step(float *out, const float *x, int64_t left, enum 
     }
 }
 
-static inline void dot_pack(float *out, const float *x, int64_t ldx, const struct dot_job *job)
+/* One chunk of k elements. */
+static inline void dot_pack_rows(
+        float *out, const float *x, int64_t ldx, int64_t k, int rows, int tile, enum dtype dtype)
 {
-    int64_t step = dot_step_elements(job->dtype), length = job->k / job->chunks;
-    int tile = dot_tile_rows(job->rows);
-    for (int chunk = 0; chunk < job->chunks; chunk++) {
-        for (int first = 0; first < job->rows; first += tile) {
-            int rows = job->rows - first < tile ? job->rows - first : tile;
-            const float *from = x + first * ldx + chunk * length;
-            for (int64_t at = 0; at < length; at += step) {
-                for (int r = 0; r < rows; r++, out += step) {
-                    if (length - at >= step)
-                        dot_pack_step(out, from + r * ldx + at, step, job->dtype);
-                    else
-                        dot_pack_step(out, from + r * ldx + at, length - at, job->dtype);
-                }
+    int64_t step = dot_step_elements(dtype);
+    for (int first = 0; first < rows; first += tile) {
+        int n = rows - first < tile ? rows - first : tile;
+        const float *from = x + first * ldx;
+        for (int64_t at = 0; at < k; at += step) {
+            for (int r = 0; r < n; r++, out += step) {
+                if (k - at >= step)
+                    dot_pack_step(out, from + r * ldx + at, step, dtype);
+                else
+                    dot_pack_step(out, from + r * ldx + at, k - at, dtype);
             }
         }
     }
+}
+
+static inline void dot_pack(float *out, const float *x, int64_t ldx, const struct dot_job *job)
+{
+    int64_t length = job->k / job->chunks;
+    int64_t floats = dot_pack_floats(length, 1, job->rows, job->dtype);
+    for (int chunk = 0; chunk < job->chunks; chunk++)
+        dot_pack_rows(out + chunk * floats, x + chunk * length, ldx, length, job->rows,
+                dot_tile_rows(job->rows), job->dtype);
 }
 
 ALWAYS_INLINE void dot_step(vf acc[4][4], int rows, int cols, enum dtype dtype, const float *x,

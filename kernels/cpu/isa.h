@@ -5,8 +5,7 @@
 #ifndef KERNELS_CPU_ISA_H
 #define KERNELS_CPU_ISA_H
 
-#include "core/spec/op.h"
-#include "kernels/dev.h"
+#include "kernels/op_table.h"
 
 /* Rows that are packed and multiplied at once. */
 #define DOT_ROWS 32
@@ -27,12 +26,40 @@ struct dot_job {
     int64_t begin, end;
 };
 
+/* Positions that the softmax takes at once. */
+#define ATTEND_BLOCK 64
+/* Query rows of one job. */
+#define ATTEND_ROWS 32
+
+/* Rows [q_begin, q_end) of a sequence, the heads that share kv_head. */
+struct attend_job {
+    const struct attention_args *args;
+    const struct attention_seq *seq;
+    int64_t heads, kv_heads, head_dim, kv_head;
+    int64_t q_begin, q_end;
+    float *scratch; /* attend_floats(rows) with rows = queries * heads / kv_heads */
+};
+
 struct cpu_isa {
     const char *name;
     int64_t (*dot_pack_floats)(int64_t k, int chunks, int rows, enum dtype dtype);
     void (*dot_pack)(float *out, const float *x, int64_t ldx, const struct dot_job *job);
     void (*dot_run)(const struct dot_job *job);
     void (*widen)(float *out, const uint16_t *in, int64_t n);
+    int64_t (*attend_floats)(int rows, int64_t head_dim);
+    void (*attend_run)(const struct attend_job *job);
+    /* Rows of n elements; out may be x. */
+    void (*rmsnorm)(
+            float *out, float *x, const float *residual, const float *gain, float eps, int64_t n);
+    void (*silu)(float *out, const float *gate, const float *up, int64_t n);
+    void (*add_scaled)(float *out, const float *x, float scale, int64_t n);
+    /* x[i] = e^(x[i] - most), returns their sum. */
+    float (*soften)(float *x, float most, int64_t n);
+    int64_t (*arg_max)(const float *x, int64_t n); /* the first of equals */
+    void (*angles)(float *cosine, float *sine, float position, const float *frequency, float scale,
+            int64_t n);
+    /* Rotates (x[i], x[half + i]) by the angle whose cosine and sine are given. */
+    void (*rotate)(float *x, const float *cosine, const float *sine, int64_t half);
 };
 
 const struct cpu_isa *cpu_isa_find(enum dev_isa isa, bool deterministic);

@@ -1,8 +1,10 @@
 /*
  * table - the kernels beside it as the table ISA_TABLE. Included by isa_*.c, once per set.
  */
+#include "kernels/cpu/attend.h"
 #include "kernels/cpu/dot.h"
 #include "kernels/cpu/isa.h"
+#include "kernels/cpu/rows.h"
 
 const struct cpu_isa ISA_TABLE = {
         .name = ISA_NAME,
@@ -10,4 +12,13 @@ const struct cpu_isa ISA_TABLE = {
         .dot_pack = dot_pack,
         .dot_run = dot_run,
         .widen = widen,
+        .attend_floats = attend_floats,
+        .attend_run = attend_run,
+        .rmsnorm = rows_rmsnorm,
+        .silu = rows_silu,
+        .add_scaled = rows_add_scaled,
+        .soften = rows_soften,
+        .arg_max = rows_arg_max,
+        .angles = rows_angles,
+        .rotate = rows_rotate,
 };

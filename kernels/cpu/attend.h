@@ -1,0 +1,238 @@
+/*
+ * attend - softmax(q k^T) v over a paged cache, for the heads that share one key and value head.
+ *
+ * Positions go in blocks of ATTEND_BLOCK from 0; each block updates a running maximum, sum and weighted
+ * sum of values (Milakov and Gimelshein, "Online normalizer calculation for softmax", 2018). A row does
+ * the same operations in the same order whatever rows share its tile: a position that it may not see has
+ * weight 0, and a block without any it may see is passed over. So prefill in chunks of any size and decode
+ * give the same bits. Keys and values are read once for all rows of a tile.
+ */
+#ifndef KERNELS_CPU_ATTEND_H
+#define KERNELS_CPU_ATTEND_H
+
+#include <math.h>
+
+#include "kernels/cpu/dot.h"
+
+/* Where things lie in the scratch memory of a job. */
+struct attend_state {
+    const struct attend_job *job;
+    int rows, group;
+    int64_t cell;  /* elements that one load of values gives: evens and odds for bf16 */
+    int64_t width; /* head_dim rounded up to cells */
+    float *packed; /* queries for dot.h */
+    float *scores; /* [rows][ATTEND_BLOCK], then the weights */
+    float *sum;    /* [rows][width], elements as loads give them */
+    float *most, *total, *scale;
+    int64_t *begin, *end; /* positions that a row sees */
+    const char *key[ATTEND_BLOCK], *value[ATTEND_BLOCK];
+};
+
+static inline int64_t attend_floats(int rows, int64_t head_dim)
+{
+    int64_t width = head_dim + 2 * VW;
+    return rows * (3 * width + ATTEND_BLOCK + 8) + 64;
+}
+
+static inline void attend_open(struct attend_state *s, const struct attend_job *job)
+{
+    const struct attention_args *a = job->args;
+    int64_t first = job->seq->kv_len - job->seq->q_len;
+    int group = (int)(job->heads / job->kv_heads), rows = (int)(job->q_end - job->q_begin) * group;
+    *s = (struct attend_state){.job = job, .rows = rows, .group = group};
+    s->cell = dot_step_elements(a->cache.dtype);
+    s->width = (job->head_dim + s->cell - 1) / s->cell * s->cell;
+    s->packed = job->scratch;
+    s->sum = s->packed + rows * s->width;
+    s->scores = s->sum + rows * s->width;
+    s->most = s->scores + rows * ATTEND_BLOCK;
+    s->total = s->most + rows;
+    s->scale = s->total + rows;
+    s->begin = (int64_t *)(s->scale + rows + rows % 2);
+    s->end = s->begin + rows;
+    /* Queries, gathered into what is the sum later. */
+    for (int r = 0; r < rows; r++) {
+        int64_t row = job->q_begin + r / group;
+        const float *q = a->q + (job->seq->row + row) * a->ldq
+                         + (job->kv_head * group + r % group) * job->head_dim;
+        for (int64_t i = 0; i < job->head_dim; i++)
+            s->sum[r * job->head_dim + i] = q[i] * a->scale;
+        s->end[r] = first + row + 1;
+        s->begin[r] = a->window > 0 && s->end[r] > a->window ? s->end[r] - a->window : 0;
+        s->most[r] = -INFINITY;
+        s->total[r] = 0;
+    }
+    dot_pack_rows(s->packed, s->sum, job->head_dim, job->head_dim, rows, 3, a->cache.dtype);
+    memset(s->sum, 0, sizeof(float) * (size_t)(rows * s->width));
+}
+
+/* Where the keys and values of n positions lie. The first `skip` are seen by no row and may not be kept
+ * any more: they get weight 0, and another position stands in for them. */
+static inline void attend_find(struct attend_state *s, int64_t block, int64_t skip, int64_t n)
+{
+    const struct kv_layer *cache = &s->job->args->cache;
+    int64_t bytes = s->job->head_dim * (cache->dtype == DTYPE_F32 ? 4 : 2);
+    for (int64_t j = 0; j < n; j++) {
+        int64_t pos = block + (j < skip ? skip : j);
+        int64_t at = (s->job->seq->blocks[pos / cache->block_tokens] * s->job->kv_heads
+                             + s->job->kv_head)
+                             * cache->block_tokens
+                     + pos % cache->block_tokens;
+        s->key[j] = (const char *)cache->k + at * bytes;
+        s->value[j] = (const char *)cache->v + at * bytes;
+    }
+}
+
+/* Scores of n positions for all rows; those that lie in one run of the cache four at a time. */
+static inline void attend_score(struct attend_state *s, int64_t n)
+{
+    enum dtype dtype = s->job->args->cache.dtype;
+    int64_t k = s->job->head_dim, bytes = k * (dtype == DTYPE_F32 ? 4 : 2);
+    for (int64_t j = 0; j < n;) {
+        bool run = j + 4 <= n && s->key[j + 3] - s->key[j] == 3 * bytes;
+        int cols = run ? 4 : 1;
+        for (int c = 0; c < cols; c++)
+            for (int64_t at = 0; at < bytes; at += 64)
+                __builtin_prefetch(s->value[j + c] + at, 0, 3);
+        for (int first = 0; first < s->rows; first += 3) {
+            int rows = s->rows - first < 3 ? s->rows - first : 3;
+            float sums[16];
+            dot_tiles[dtype != DTYPE_F32][cols == 1 ? 0 : 2][rows](
+                    sums, s->packed + first * s->width, s->key[j], bytes, k, first == 0);
+            for (int r = 0; r < rows; r++)
+                for (int c = 0; c < cols; c++)
+                    s->scores[(first + r) * ATTEND_BLOCK + j + c] = sums[4 * r + c];
+        }
+        j += cols;
+    }
+}
+
+/* Scores become weights, relative to the new maximum; scale brings what was summed so far there. */
+static inline void attend_soften(struct attend_state *s, int r, int64_t block)
+{
+    float *score = s->scores + r * ATTEND_BLOCK;
+    int64_t from = s->begin[r] - block, to = s->end[r] - block;
+    if (from >= ATTEND_BLOCK || to <= 0) {
+        memset(score, 0, sizeof(float) * ATTEND_BLOCK);
+        s->scale[r] = 1;
+        return;
+    }
+    for (int64_t j = 0; j < from; j++)
+        score[j] = -INFINITY;
+    for (int64_t j = to; j < ATTEND_BLOCK; j++)
+        score[j] = -INFINITY;
+    vf most = v_set1(s->most[r]), total = v_zero();
+    for (int j = 0; j < ATTEND_BLOCK; j += VW)
+        most = v_max(most, v_load(score + j));
+    float now = v_max_lane(most);
+    for (int j = 0; j < ATTEND_BLOCK; j += VW) {
+        vf weight = v_exp(v_load(score + j) - v_set1(now));
+        v_store(score + j, weight);
+        total += weight;
+    }
+    float factor[VW];
+    v_store(factor, v_exp(v_set1(s->most[r] - now)));
+    s->scale[r] = factor[0];
+    s->total[r] = s->total[r] * factor[0] + v_sum(total);
+    s->most[r] = now;
+}
+
+/* sum[rows][cells] = sum * scale + weights values, over n positions; left: elements of a partial cell. */
+ALWAYS_INLINE void attend_tile(struct attend_state *s, int first, int rows, int64_t at, int cells,
+        int64_t n, enum dtype dtype, int64_t left)
+{
+    const int halves = dtype == DTYPE_F32 ? 1 : 2, vectors = cells * halves;
+    const int64_t offset = at * (dtype == DTYPE_F32 ? 4 : 2);
+    float *sum = s->sum + first * s->width + at;
+    const float *weight = s->scores + first * ATTEND_BLOCK;
+    vf acc[4][4];
+    for (int r = 0; r < rows; r++)
+        for (int v = 0; v < vectors; v++)
+            acc[r][v] = v_load(sum + r * s->width + v * VW) * v_set1(s->scale[first + r]);
+    for (int64_t j = 0; j < n; j++) {
+        char copy[4 * VW] = {0};
+        const char *value = s->value[j] + offset;
+        if (left) {
+            memcpy(copy, value, (size_t)left * (dtype == DTYPE_F32 ? 4 : 2));
+            value = copy;
+        }
+        vf v[4];
+        for (int c = 0; c < cells; c++) {
+            vu words = v_load_bits(value + c * 4 * VW);
+            v[c * halves] = dtype == DTYPE_F32 ? (vf)words : v_bf16_even(words);
+            if (halves == 2)
+                v[c * halves + 1] = v_bf16_odd(words);
+        }
+        for (int r = 0; r < rows; r++)
+            for (int i = 0; i < vectors; i++)
+                acc[r][i] = v_fma(v_set1(weight[r * ATTEND_BLOCK + j]), v[i], acc[r][i]);
+    }
+    for (int r = 0; r < rows; r++)
+        for (int v = 0; v < vectors; v++)
+            v_store(sum + r * s->width + v * VW, acc[r][v]);
+}
+
+/* All cells of some rows: as many at once as fill the registers, then one by one. */
+ALWAYS_INLINE void attend_rows(
+        struct attend_state *s, int first, int rows, int64_t n, enum dtype dtype)
+{
+    const int cells = (rows == 4 ? 2 : 4) / (dtype == DTYPE_F32 ? 1 : 2);
+    int64_t at = 0, dim = s->job->head_dim, cell = dot_step_elements(dtype);
+    for (; at + cells * cell <= dim; at += cells * cell)
+        attend_tile(s, first, rows, at, cells, n, dtype, 0);
+    for (; at + cell <= dim; at += cell)
+        attend_tile(s, first, rows, at, 1, n, dtype, 0);
+    if (at < dim)
+        attend_tile(s, first, rows, at, 1, n, dtype, dim - at);
+}
+
+ALWAYS_INLINE void attend_add(struct attend_state *s, int64_t n, enum dtype dtype)
+{
+    int r = 0;
+    for (; r + 4 <= s->rows; r += 4)
+        attend_rows(s, r, 4, n, dtype);
+    for (; r + 2 <= s->rows; r += 2)
+        attend_rows(s, r, 2, n, dtype);
+    if (r < s->rows)
+        attend_rows(s, r, 1, n, dtype);
+}
+
+/* Element i of a row stands where loads put it. */
+static inline void attend_store(const struct attend_state *s, int r, float *out)
+{
+    const float *sum = s->sum + r * s->width;
+    float total = s->total[r];
+    bool pairs = s->job->args->cache.dtype != DTYPE_F32;
+    for (int64_t i = 0; i < s->job->head_dim; i++) {
+        int64_t in_cell = i % s->cell;
+        int64_t at = pairs ? i - in_cell + in_cell / 2 + in_cell % 2 * VW : i;
+        out[i] = sum[at] / total;
+    }
+}
+
+static inline void attend_run(const struct attend_job *job)
+{
+    struct attend_state s;
+    attend_open(&s, job);
+    int64_t first = s.begin[0], last = s.end[s.rows - 1];
+    for (int64_t block = first / ATTEND_BLOCK * ATTEND_BLOCK; block < last; block += ATTEND_BLOCK) {
+        int64_t n = last - block < ATTEND_BLOCK ? last - block : ATTEND_BLOCK;
+        int64_t skip = first > block ? first - block : 0;
+        attend_find(&s, block, skip, n);
+        attend_score(&s, n);
+        for (int r = 0; r < s.rows; r++)
+            attend_soften(&s, r, block);
+        if (job->args->cache.dtype == DTYPE_F32)
+            attend_add(&s, n, DTYPE_F32);
+        else
+            attend_add(&s, n, DTYPE_BF16);
+    }
+    for (int r = 0; r < s.rows; r++) {
+        int64_t row = job->seq->row + job->q_begin + r / s.group;
+        attend_store(&s, r,
+                job->args->out + row * job->args->ldo
+                        + (job->kv_head * s.group + r % s.group) * job->head_dim);
+    }
+}
+
+#endif
