@@ -19,6 +19,8 @@
 /* One line each, in the order in which they are used. */
 static const struct command *const commands[] = {
         &command_doctor,
+        &command_model,
+        &command_weights,
         &command_version,
         NULL,
 };
