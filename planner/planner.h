@@ -20,6 +20,7 @@ enum plan_objective {
 struct plan_force {
     int tp, pp, dp, ep, attention_dp, threads;
     int max_seqs, max_tokens, in_flight;
+    int64_t kv_blocks;
     const int *layers; /* per stage */
     int n_layers;
 };
@@ -29,7 +30,9 @@ struct planner_input {
     const struct cluster *cluster;
     const struct workload *workload;
     const struct requests *requests;
-    const struct profile *profile;
+    const struct profile
+            *profile; /* array, one per device kind at most; NULL = datasheet figures */
+    int n_profiles;   /* 0 with a profile = 1 */
     enum dtype dtype, kv_dtype;
     int objective; /* enum plan_objective */
     bool deterministic;
@@ -37,12 +40,13 @@ struct planner_input {
     int simulate_best;     /* how many candidates the simulator sees; default 8 */
     double time_limit_s;   /* of the solver; the incumbent and its gap are returned; default 60 */
     const char *export_lp; /* write the last program in LP format, or NULL */
+    bool reproducible;     /* leave out the solve time: same inputs, same bytes */
 };
 
 /* ERR_NO: no legal plan fits, with the proof (the smallest memory any legal plan needs). */
 MUST_CHECK bool planner_run(
         struct plan *out, const struct planner_input *input, struct arena *arena, struct err *err);
-/* "tp=2,pp=2,layers=10+18,max_seqs=8" */
+/* "tp=2,pp=2,layers=10+18,dp=1,ep=1,adp=1,threads=1,max_seqs=8,max_tokens=256,in_flight=2,kv_blocks=64" */
 MUST_CHECK bool plan_force_parse(
         struct plan_force *out, const char *text, struct arena *arena, struct err *err);
 

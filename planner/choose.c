@@ -1,0 +1,233 @@
+#include "planner/choose.h"
+
+#include <math.h>
+#include <string.h>
+
+/* Output tokens that the simulator may work through for one choice: seconds, whatever the workload. */
+#define SIMULATED_TOKENS 1e6
+/* Objectives this close are equal: other figures decide. */
+#define TIE_FRAC 1e-3
+
+enum {
+    MOST_FINALISTS = 128
+};
+
+static double decode_step_us(struct cost_model *costs, int kind, const struct split *split,
+        struct piece piece, const struct candidate *c, const struct demand *demand)
+{
+    int64_t groups = split->attention_dp;
+    int64_t seqs = (c->config->max_seqs + groups - 1) / groups;
+    struct step_shape shape = {.tokens = seqs,
+            .group_tokens = seqs * groups,
+            .decode_batch = seqs,
+            .decode_kv_tokens = seqs * (int64_t)ceil(demand->prompt + demand->output / 2),
+            .logits_rows = seqs};
+    struct step_cost cost;
+    cost_piece(&cost, costs, kind, split, piece, &shape);
+    return cost.us;
+}
+
+static void build_stage(struct plan_stage *out, const struct plan *plan,
+        const struct plan_replica *replica, const struct candidate *c, int stage,
+        struct cost_model *costs, const struct demand *demand)
+{
+    const struct stage_pick *pick = &c->stages[stage];
+    const struct cluster *cluster = cost_cluster(costs);
+    const struct split *split = &c->config->layout->split;
+    struct piece piece = {pick->first, pick->end};
+    out->first_layer = pick->first;
+    out->end_layer = pick->end;
+    out->tp = split->tp;
+    out->ep = split->ep;
+    out->attention_dp = split->attention_dp;
+    out->threads = split->threads;
+    out->kind = cluster->kinds[pick->kind].name;
+    int kind;
+    struct split full = cost_plan_split(plan, replica, out, cluster, &kind);
+    struct rank_bytes bytes = cost_memory(costs, &full, piece, replica, PLAN_BLOCK_TOKENS);
+    out->weight_bytes = bytes.weight;
+    out->kv_bytes = bytes.kv;
+    out->work_bytes = bytes.work;
+    out->step_us = decode_step_us(costs, pick->kind, &full, piece, c, demand);
+}
+
+void choose_build(struct plan *out, const struct candidate *c, const struct planner_input *input,
+        struct cost_model *costs, struct arena *arena)
+{
+    const struct config *config = c->config;
+    int stage_ranks = config->layout->split.tp * config->layout->split.attention_dp;
+    struct demand demand;
+    demand_of(&demand, input->requests);
+    memset(out, 0, sizeof *out);
+    out->model = input->model->path != NULL ? input->model->path : input->model->name;
+    out->model_digest = input->model->digest;
+    out->cluster = input->cluster->name;
+    out->workload = input->workload->name;
+    out->profile_digest = input->profile != NULL ? input->profile->digest : NULL;
+    out->dtype = (int)input->dtype;
+    out->kv_dtype = (int)input->kv_dtype;
+    out->block_tokens = PLAN_BLOCK_TOKENS;
+    out->max_len = (int)demand.max_len;
+    out->deterministic = input->deterministic;
+    out->n_replicas = config->dp;
+    out->replicas = ARENA_NEW(arena, struct plan_replica, config->dp);
+    for (int r = 0; r < config->dp; r++) {
+        struct plan_replica *replica = &out->replicas[r];
+        *replica = (struct plan_replica){.n_stages = config->pp,
+                .max_seqs = config->max_seqs,
+                .max_tokens = config->max_tokens,
+                .in_flight = config->in_flight,
+                .kv_blocks = c->kv_blocks};
+        replica->stages = ARENA_NEW(arena, struct plan_stage, config->pp);
+        for (int s = 0; s < config->pp; s++) {
+            struct plan_stage *stage = &replica->stages[s];
+            int *ranks = ARENA_NEW(arena, int, stage_ranks);
+            for (int i = 0; i < stage_ranks; i++)
+                ranks[i] = out->n_ranks++;
+            stage->ranks = ranks;
+            stage->n_ranks = stage_ranks;
+            build_stage(stage, out, replica, c, s, costs, &demand);
+        }
+    }
+    out->name = plan_show(out, arena);
+}
+
+double choose_value(const struct finalist *f, const struct planner_input *input)
+{
+    const struct plan_figures *figures = &f->plan.predicted;
+    switch ((enum plan_objective)input->objective) {
+    case OBJECTIVE_THROUGHPUT:
+        return figures->output_tokens_per_s;
+    case OBJECTIVE_TTFT:
+        return -figures->ttft_p50_us;
+    case OBJECTIVE_TPOT:
+        return -figures->tpot_p50_us;
+    }
+    return 0;
+}
+
+/* Service objectives first, then the objective, then speed for the single user, then fewer ranks. */
+static bool better(
+        const struct finalist *a, const struct finalist *b, const struct planner_input *input)
+{
+    if (a->meets_slo != b->meets_slo)
+        return a->meets_slo;
+    double x = choose_value(a, input);
+    double y = choose_value(b, input);
+    if (fabs(x - y) > TIE_FRAC * fmax(fabs(x), fabs(y)))
+        return x > y;
+    if (input->objective != OBJECTIVE_THROUGHPUT) {
+        double ta = a->plan.predicted.output_tokens_per_s;
+        double tb = b->plan.predicted.output_tokens_per_s;
+        if (fabs(ta - tb) > TIE_FRAC * fmax(ta, tb))
+            return ta > tb;
+    }
+    double ea = a->plan.predicted.e2e_p50_us;
+    double eb = b->plan.predicted.e2e_p50_us;
+    if (fabs(ea - eb) > TIE_FRAC * fmax(ea, eb))
+        return ea < eb;
+    return a->plan.n_ranks < b->plan.n_ranks;
+}
+
+/*
+ * Which candidates to simulate: the best of each of the best layouts, then the second of each, and so on:
+ * batch limits matter to the simulator in ways that the steady state does not see.
+ */
+static int pick_finalists(const struct candidate **out, int most, const struct search_result *found,
+        int n_layouts, struct arena *arena)
+{
+    const struct candidate **lead = ARENA_NEW(arena, const struct candidate *, n_layouts + 1);
+    int *layout_of = ARENA_NEW(arena, int, found->n + 1);
+    int *place = ARENA_NEW(arena, int, found->n + 1);
+    int *size = ARENA_NEW(arena, int, n_layouts + 1);
+    int n_lead = 0;
+    int deepest = 0;
+    for (int64_t i = 0; i < found->n; i++) {
+        int at = 0;
+        while (at < n_lead && !search_same_layout(lead[at]->config, found->items[i].config))
+            at++;
+        layout_of[i] = at;
+        if (at == n_lead) {
+            if (n_lead == n_layouts) {
+                layout_of[i] = -1;
+                continue;
+            }
+            lead[n_lead++] = &found->items[i];
+        }
+        place[i] = size[at]++;
+        if (place[i] > deepest)
+            deepest = place[i];
+    }
+    int n = 0;
+    for (int depth = 0; depth <= deepest && n < most; depth++)
+        for (int64_t i = 0; i < found->n && n < most; i++)
+            if (layout_of[i] >= 0 && place[i] == depth)
+                out[n++] = &found->items[i];
+    return n;
+}
+
+static bool simulate_one(struct finalist *f, const struct candidate *candidate,
+        const struct planner_input *input, struct cost_model *costs, struct arena *arena,
+        struct err *err)
+{
+    f->candidate = candidate;
+    choose_build(&f->plan, candidate, input, costs, arena);
+    struct simulate_input sim = {&f->plan, input->workload, input->requests, costs};
+    if (!simulate_run(&f->sim, &sim, arena, err))
+        return err_context(err, "%s", f->plan.name);
+    f->plan.predicted = f->sim.figures;
+    const struct plan_figures *figures = &f->sim.figures;
+    f->met_frac = figures->requests_per_s > 0
+                          ? figures->goodput_requests_per_s / figures->requests_per_s
+                          : 0;
+    double wanted = input->workload->slo.percentile;
+    bool has_slo = input->workload->slo.ttft_us > 0 || input->workload->slo.tpot_us > 0;
+    f->meets_slo = f->sim.unfinished == 0 && (!has_slo || f->met_frac >= wanted - 1e-12);
+    return true;
+}
+
+static void rank_finalists(
+        struct choice *out, const struct planner_input *input, struct arena *arena)
+{
+    bool *done = ARENA_NEW(arena, bool, out->n);
+    out->runners_up = ARENA_NEW(arena, int, out->n);
+    for (int round = 0; round < out->n; round++) {
+        int best = -1;
+        for (int i = 0; i < out->n; i++)
+            if (!done[i] && (best < 0 || better(&out->items[i], &out->items[best], input)))
+                best = i;
+        if (best < 0)
+            return;
+        if (round == 0)
+            out->chosen = best;
+        else
+            out->runners_up[out->n_runners_up++] = best;
+        /* The rest of its layout differs in batch limits alone: no plan of its own. */
+        for (int i = 0; i < out->n; i++)
+            if (search_same_layout(
+                        out->items[i].candidate->config, out->items[best].candidate->config))
+                done[i] = true;
+    }
+}
+
+bool choose_run(struct choice *out, const struct search_result *found,
+        const struct planner_input *input, const struct demand *demand, struct cost_model *costs,
+        struct arena *arena, struct err *err)
+{
+    memset(out, 0, sizeof *out);
+    int n_layouts = input->simulate_best > 0 ? input->simulate_best : 8;
+    double affordable = SIMULATED_TOKENS / fmax(1, (double)demand->n * demand->output);
+    int most = affordable > MOST_FINALISTS ? MOST_FINALISTS : (int)affordable;
+    if (most < n_layouts)
+        most = n_layouts;
+    const struct candidate **picked = ARENA_NEW(arena, const struct candidate *, most + 1);
+    int n = pick_finalists(picked, most, found, n_layouts, arena);
+    out->items = ARENA_NEW(arena, struct finalist, n);
+    for (int i = 0; i < n; i++)
+        if (!simulate_one(&out->items[i], picked[i], input, costs, arena, err))
+            return false;
+    out->n = n;
+    rank_finalists(out, input, arena);
+    out->slo_missed = !out->items[out->chosen].meets_slo;
+    return true;
+}

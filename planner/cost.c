@@ -1,0 +1,321 @@
+#include "planner/cost.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "planner/memo.h"
+
+enum {
+    MAX_OPS = 128 /* graph_step writes about 30 for one prefill sequence */
+};
+
+void step_cost_add(struct step_cost *to, const struct step_cost *more, double times)
+{
+    to->us += times * more->us;
+    to->lo_us += times * more->lo_us;
+    to->hi_us += times * more->hi_us;
+    to->estimated_us += times * more->estimated_us;
+    to->memory_us += times * more->memory_us;
+    for (int k = 0; k < OP_KIND_COUNT; k++)
+        to->kind_us[k] += times * more->kind_us[k];
+}
+
+double step_cost_network_us(const struct step_cost *cost)
+{
+    double us = 0;
+    for (int k = OP_ALL_REDUCE; k < OP_KIND_COUNT; k++)
+        us += cost->kind_us[k];
+    return us;
+}
+
+struct cost_model {
+    const struct model *model;
+    const struct cluster *cluster;
+    struct lookup **lookups;                     /* by device kind */
+    const struct cluster_link *inside, *between; /* the fastest of each, or NULL */
+};
+
+static const struct cluster_link *best_link(const struct cluster *cluster, bool inside)
+{
+    const struct cluster_link *best = NULL;
+    for (int i = 0; i < cluster->n_links; i++) {
+        const struct cluster_link *link = &cluster->links[i];
+        if (link->inside == inside && link->rate > 0 && (best == NULL || link->rate > best->rate))
+            best = link;
+    }
+    return best;
+}
+
+static bool open_kind(struct cost_model *costs, int k, const struct profile *profiles,
+        int n_profiles, struct err *err)
+{
+    const struct device_kind *kind = &costs->cluster->kinds[k];
+    const struct profile *profile = NULL;
+    for (int i = 0; i < n_profiles && profile == NULL; i++)
+        if (profiles[i].n > 0
+                && (profiles[i].device == NULL || strcmp(profiles[i].device, kind->name) == 0))
+            profile = &profiles[i];
+    struct lookup_device device = {.flops = kind->flops, .bytes_per_s = kind->memory_rate};
+    if (costs->inside != NULL) {
+        device.link_bytes_per_s = costs->inside->rate;
+        device.link_us = costs->inside->latency_us;
+    }
+    costs->lookups[k] = lookup_open_device(profile, &device, err);
+    if (costs->lookups[k] == NULL)
+        return false;
+    if (!lookup_has_ceilings(costs->lookups[k]))
+        return err_at(err, kind->pos,
+                "device kind %s was not measured and states no flops and memory_rate: run "
+                "`shardwright "
+                "profile` there, or add both figures of its datasheet",
+                kind->name);
+    return true;
+}
+
+struct cost_model *cost_open(const struct model *model, const struct cluster *cluster,
+        const struct profile *profiles, int n_profiles, struct err *err)
+{
+    struct cost_model *costs = calloc(1, sizeof *costs);
+    if (costs != NULL)
+        costs->lookups = calloc((size_t)cluster->n_kinds + 1, sizeof(struct lookup *));
+    if (costs == NULL || costs->lookups == NULL) {
+        err_set(err, ERR_ENV, "no memory for the cost model");
+        cost_close(costs);
+        return NULL;
+    }
+    costs->model = model;
+    costs->cluster = cluster;
+    costs->inside = best_link(cluster, true);
+    costs->between = best_link(cluster, false);
+    for (int k = 0; k < cluster->n_kinds; k++)
+        if (!open_kind(costs, k, profiles, n_profiles, err)) {
+            cost_close(costs);
+            return NULL;
+        }
+    return costs;
+}
+
+void cost_close(struct cost_model *costs)
+{
+    if (costs == NULL)
+        return;
+    for (int k = 0; costs->lookups != NULL && costs->cluster != NULL && k < costs->cluster->n_kinds;
+            k++)
+        lookup_close(costs->lookups[k]);
+    free(costs->lookups);
+    free(costs);
+}
+
+const struct model *cost_model_of(const struct cost_model *costs)
+{
+    return costs->model;
+}
+
+const struct cluster *cost_cluster(const struct cost_model *costs)
+{
+    return costs->cluster;
+}
+
+struct lookup *cost_lookup(struct cost_model *costs, int kind)
+{
+    return costs->lookups[kind];
+}
+
+struct cost cost_op(struct cost_model *costs, int kind, const struct op *op)
+{
+    return lookup_cost(costs->lookups[kind], op);
+}
+
+void cost_piece(struct step_cost *out, struct cost_model *costs, int kind,
+        const struct split *split, struct piece piece, const struct step_shape *shape)
+{
+    struct graph_op ops[MAX_OPS];
+    struct lookup *lookup = costs->lookups[kind];
+    memset(out, 0, sizeof *out);
+    int n = graph_step(ops, MAX_OPS, costs->model, split, piece, shape);
+    for (int i = 0; i < n && i < MAX_OPS; i++) {
+        const struct op *op = &ops[i].op;
+        struct cost cost = lookup_cost(lookup, op);
+        double times = (double)ops[i].count;
+        out->us += times * cost.us;
+        out->lo_us += times * cost.lo_us;
+        out->hi_us += times * cost.hi_us;
+        out->kind_us[op->kind] += times * cost.us;
+        if (cost.source == COST_ESTIMATED)
+            out->estimated_us += times * cost.us;
+        bool memory = false;
+        if (!op_is_collective(op->kind))
+            lookup_roof_us(lookup, op, &memory);
+        if (memory)
+            out->memory_us += times * cost.us;
+    }
+}
+
+double cost_send_us(struct cost_model *costs, int kind, const struct split *split, int64_t tokens,
+        bool between_nodes)
+{
+    int64_t bytes = graph_boundary_bytes(costs->model, split, tokens);
+    if (bytes <= 0)
+        return 0;
+    if (between_nodes && costs->between != NULL)
+        return costs->between->latency_us + (double)bytes / costs->between->rate * 1e6;
+    struct op op = {.kind = OP_SEND_RECV,
+            .dtype = DTYPE_F32,
+            .degree = 2,
+            .busy = split->busy,
+            .dim = {bytes}};
+    return lookup_cost(costs->lookups[kind], &op).us;
+}
+
+struct rank_bytes cost_memory(const struct cost_model *costs, const struct split *split,
+        struct piece piece, const struct plan_replica *limits, int block_tokens)
+{
+    return (struct rank_bytes){
+            .weight = graph_weight_bytes(costs->model, split, piece),
+            .kv = limits->kv_blocks
+                  * graph_kv_block_bytes(costs->model, split, piece, block_tokens),
+            .work = graph_work_bytes(
+                    costs->model, split, piece, limits->max_seqs, limits->max_tokens),
+    };
+}
+
+int cost_busy(int n_replicas, int n_stages, int stage_ranks, int in_flight, int64_t host_ranks)
+{
+    int64_t together = in_flight > 1 ? n_stages : 1;
+    int64_t busy = together * stage_ranks * n_replicas;
+    return (int)(busy < host_ranks ? busy : host_ranks);
+}
+
+int cost_node_devices(const struct cluster *cluster, int kind)
+{
+    int most = 0;
+    for (int i = 0; i < cluster->n_nodes; i++)
+        if (strcmp(cluster->nodes[i].kind, cluster->kinds[kind].name) == 0
+                && cluster->nodes[i].devices > most)
+            most = cluster->nodes[i].devices;
+    return most;
+}
+
+int64_t cost_groups(const struct cluster *cluster, int kind, int group)
+{
+    int64_t groups = 0;
+    for (int i = 0; i < cluster->n_nodes; i++)
+        if (strcmp(cluster->nodes[i].kind, cluster->kinds[kind].name) == 0)
+            groups += (int64_t)cluster->nodes[i].count * (cluster->nodes[i].devices / group);
+    return groups;
+}
+
+struct split cost_plan_split(const struct plan *plan, const struct plan_replica *replica,
+        const struct plan_stage *stage, const struct cluster *cluster, int *kind)
+{
+    *kind = -1;
+    for (int k = 0; k < cluster->n_kinds && stage->kind != NULL; k++)
+        if (strcmp(cluster->kinds[k].name, stage->kind) == 0)
+            *kind = k;
+    int host = *kind >= 0 ? cost_node_devices(cluster, *kind)
+                                    / (stage->threads > 0 ? stage->threads : 1)
+                          : stage->n_ranks;
+    return (struct split){
+            .tp = stage->tp,
+            .ep = stage->ep,
+            .attention_dp = stage->attention_dp,
+            .threads = stage->threads,
+            .busy = cost_busy(
+                    plan->n_replicas, replica->n_stages, stage->n_ranks, replica->in_flight, host),
+            .dtype = (enum dtype)plan->dtype,
+            .kv_dtype = (enum dtype)plan->kv_dtype,
+            .deterministic = plan->deterministic,
+    };
+}
+
+struct stage_cost {
+    struct cost_model *costs;
+    int kind;
+    struct split split;
+    struct piece piece;
+    struct memo *memo; /* parts of a step: see part_cost */
+};
+
+struct stage_cost *stage_cost_open(struct cost_model *costs, int kind, const struct split *split,
+        struct piece piece, struct err *err)
+{
+    struct stage_cost *stage = calloc(1, sizeof *stage);
+    if (stage == NULL) {
+        err_set(err, ERR_ENV, "no memory to price a stage");
+        return NULL;
+    }
+    *stage = (struct stage_cost){costs, kind, *split, piece, memo_open(sizeof(struct step_cost))};
+    return stage;
+}
+
+void stage_cost_close(struct stage_cost *stage)
+{
+    if (stage == NULL)
+        return;
+    memo_close(stage->memo);
+    free(stage);
+}
+
+enum part {
+    PART_ROWS,
+    PART_DECODE,
+    PART_PREFILL
+};
+
+/*
+ * A step is the sum of three kinds of parts that repeat far more often than whole steps do: what depends
+ * on rows alone, the decode attention, and each prefill's attention. Adds one to *to.
+ */
+static void add_part(struct step_cost *to, struct stage_cost *stage, enum part part, int64_t a,
+        int64_t b, int64_t c)
+{
+    struct memo_key key = {{(int64_t)part, a, b, c}};
+    const struct step_cost *known = memo_find(stage->memo, &key);
+    if (known != NULL) {
+        step_cost_add(to, known, 1);
+        return;
+    }
+    struct seq_shape seq = {a, b};
+    struct step_shape shape = {0};
+    switch (part) {
+    case PART_ROWS:
+        shape.tokens = a;
+        shape.group_tokens = b;
+        shape.logits_rows = c;
+        break;
+    case PART_DECODE:
+        shape.decode_batch = a;
+        shape.decode_kv_tokens = a * b;
+        break;
+    case PART_PREFILL:
+        shape.prefill = &seq;
+        shape.n_prefill = 1;
+        break;
+    }
+    struct step_cost cost;
+    cost_piece(&cost, stage->costs, stage->kind, &stage->split, stage->piece, &shape);
+    step_cost_add(to, &cost, 1);
+    *(struct step_cost *)memo_add(stage->memo, &key) = cost;
+}
+
+void stage_cost_step(struct step_cost *out, struct stage_cost *stage,
+        const struct step_shape *groups, int n_groups)
+{
+    memset(out, 0, sizeof *out);
+    for (int g = 0; g < n_groups; g++) {
+        const struct step_shape *shape = &groups[g];
+        struct step_cost cost = {0};
+        add_part(&cost, stage, PART_ROWS, shape->tokens, shape->group_tokens, shape->logits_rows);
+        if (shape->decode_batch > 0) {
+            int64_t mean =
+                    (shape->decode_kv_tokens + shape->decode_batch - 1) / shape->decode_batch;
+            add_part(&cost, stage, PART_DECODE, shape->decode_batch, mean, 0);
+        }
+        for (int i = 0; i < shape->n_prefill; i++)
+            add_part(&cost, stage, PART_PREFILL, shape->prefill[i].q_len, shape->prefill[i].kv_len,
+                    0);
+        if (g == 0 || cost.us > out->us)
+            *out = cost;
+    }
+}

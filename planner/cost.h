@@ -1,0 +1,70 @@
+/*
+ * cost - time and memory of one placement; pure arithmetic over lookup and models/graph.
+ *
+ * A rank of a stage executes the ops of graph_step; a step takes the sum of their costs. All ranks of a
+ * stage do the same work, attention-dp groups wait for the slowest of them.
+ */
+#ifndef PLANNER_COST_H
+#define PLANNER_COST_H
+
+#include "core/spec/cluster.h"
+#include "core/spec/plan.h"
+#include "models/graph.h"
+#include "planner/lookup.h"
+
+struct step_cost {
+    double us, lo_us, hi_us;
+    double estimated_us;           /* of us: from figures flagged estimated */
+    double memory_us;              /* of us: compute ops whose roofline is memory traffic */
+    double kind_us[OP_KIND_COUNT]; /* of us, by op kind */
+};
+void step_cost_add(struct step_cost *to, const struct step_cost *more, double times);
+/* Of us: collectives and transfers. */
+double step_cost_network_us(const struct step_cost *cost);
+
+struct cost_model; /* one lookup per device kind of a cluster; borrows all it is opened with */
+
+/* profiles: at most one per device kind, matched by profile.device; the rest is priced by datasheet.
+ * ERR_INPUT at the place of a kind that has neither. */
+MUST_CHECK struct cost_model *cost_open(const struct model *model, const struct cluster *cluster,
+        const struct profile *profiles, int n_profiles, struct err *err);
+void cost_close(struct cost_model *costs);
+const struct model *cost_model_of(const struct cost_model *costs);
+const struct cluster *cost_cluster(const struct cost_model *costs);
+struct lookup *cost_lookup(struct cost_model *costs, int kind);
+
+/* One step of one rank on a device kind (index into the cluster's). */
+void cost_piece(struct step_cost *out, struct cost_model *costs, int kind,
+        const struct split *split, struct piece piece, const struct step_shape *shape);
+/* Handing `tokens` rows to the next stage, from start to arrival. */
+double cost_send_us(struct cost_model *costs, int kind, const struct split *split, int64_t tokens,
+        bool between_nodes);
+/* Any one op, e.g. a broadcast inside a replica. */
+struct cost cost_op(struct cost_model *costs, int kind, const struct op *op);
+
+struct rank_bytes {
+    int64_t weight, kv, work;
+};
+struct rank_bytes cost_memory(const struct cost_model *costs, const struct split *split,
+        struct piece piece, const struct plan_replica *limits, int block_tokens);
+
+/* Ranks of a host that compute at the same time: with one micro-batch in flight the stages of a replica
+ * take turns, otherwise all work. host_ranks: the most ranks of this shape a host can hold. */
+int cost_busy(int n_replicas, int n_stages, int stage_ranks, int in_flight, int64_t host_ranks);
+/* The split of a plan's stage, busy included. kind: index of its device kind, -1 when unknown. */
+struct split cost_plan_split(const struct plan *plan, const struct plan_replica *replica,
+        const struct plan_stage *stage, const struct cluster *cluster, int *kind);
+/* Devices of the largest node of a kind, and nodes of that size or larger in which `group` fits. */
+int cost_node_devices(const struct cluster *cluster, int kind);
+int64_t cost_groups(const struct cluster *cluster, int kind, int group);
+
+/* One stage priced again and again, as the simulator does: shapes seen before are remembered. */
+struct stage_cost; /* hidden: it owns memos */
+MUST_CHECK struct stage_cost *stage_cost_open(struct cost_model *costs, int kind,
+        const struct split *split, struct piece piece, struct err *err);
+void stage_cost_close(struct stage_cost *stage);
+/* groups: one shape per attention-dp group; the slowest counts. */
+void stage_cost_step(struct step_cost *out, struct stage_cost *stage,
+        const struct step_shape *groups, int n_groups);
+
+#endif

@@ -1,0 +1,22 @@
+/*
+ * explain - in words: what limits the chosen plan, and what the runners-up lose and why.
+ */
+#ifndef PLANNER_EXPLAIN_H
+#define PLANNER_EXPLAIN_H
+
+#include "planner/choose.h"
+
+/* "compute", "memory", "network" or "bubble": where the time of the slowest stage goes (docs/method.md). */
+const char *explain_bottleneck(const struct simulate_result *sim);
+/* One sentence on a plan that was not chosen. */
+const char *explain_why(const struct finalist *finalist, struct arena *arena);
+/* The constraint that keeps the chosen plan from being better, a sentence. */
+const char *explain_binding(const struct choice *choice, const struct planner_input *input,
+        const struct demand *demand, struct cost_model *costs, struct arena *arena);
+void explain_runners_up(struct plan *plan, const struct choice *choice,
+        const struct planner_input *input, struct arena *arena);
+/* ERR_NO: the least memory that any legal plan needs, what there is, and what would make it fit. */
+bool explain_nothing_fits(
+        const struct least_memory *least, const struct planner_input *input, struct err *err);
+
+#endif
