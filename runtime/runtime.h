@@ -13,32 +13,43 @@
 struct runtime_options {
     const struct plan *plan;
     const struct model *model;
-    const char *weights;        /* checkpoint directory; NULL = random weights from `seed` made in memory */
+    const char
+            *weights; /* checkpoint directory; NULL = random weights from `seed` made in memory */
     const struct workload *workload;
     const struct requests *requests;
     uint64_t seed;
-    int warmup_steps;           /* run before the clock starts; default 2 */
+    int warmup_steps; /* run before the clock starts; 0 = the default, 4; negative = none */
     enum dev_isa isa;
     const int32_t *const *prompts; /* token ids per request, or NULL = request_token */
     const int32_t *stop_ids;
     int n_stop_ids;
-    bool keep_tokens;           /* rank 0 gets every request's tokens in the result */
-    bool keep_logits;           /* ... and the logits of each sampled row, f32 (tests) */
-    double time_limit_s;        /* 0 = none; then ERR_ENV and what was measured so far */
+    bool keep_tokens;    /* rank 0 gets every request's tokens in the result */
+    bool keep_logits;    /* ... and the logits of each sampled row, f32 (tests) */
+    double time_limit_s; /* 0 = none; then ERR_ENV and what was measured so far */
+    /* What an op is predicted to cost, in microseconds; NaN = unknown. NULL = no predictions per op kind. */
+    double (*cost_us)(void *self, const struct op *op);
+    void *cost_self;
+    /* Ops with fewer FLOP per byte count as bound by memory; 0 = 8. */
+    double balance_flop_per_byte;
 };
 
 /* On rank 0; other ranks get zeros. */
 struct runtime_result {
     struct plan_figures measured;
     int64_t n_requests, n_finished;
-    int32_t **tokens;           /* [request][output_len], when kept */
+    int32_t **tokens; /* [request][output_len], when kept */
     int64_t *n_tokens;
-    float **logits;             /* [request][output_len * vocab], when kept */
-    const char *bottleneck;     /* compute, memory, network, bubble, scheduler */
-    double load_s;
+    float **logits; /* [request][output_len * vocab], when kept */
+    const char *
+            bottleneck; /* compute, memory, network, bubble, scheduler; arrivals: it was kept waiting */
+    double bottleneck_frac;     /* of the makespan of the busiest stage */
+    double load_s;              /* slowest rank */
+    struct run_figure *figures; /* what went to the sink, in that order */
+    int64_t n_figures;
 };
 
-/* Figures, requests and steps go to the sink on rank 0: per run, stage, rank and op kind. */
+/* Figures, requests and steps go to the sink on rank 0: per run, stage, rank and op kind. When time was up,
+ * out is filled all the same. */
 MUST_CHECK bool runtime_run(struct runtime_result *out, const struct runtime_options *options,
         struct ranks *ranks, const struct measure_sink *sink, struct arena *arena, struct err *err);
 

@@ -1,0 +1,373 @@
+#include "runtime/engine.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* HF's default rope and its llama3 scaling (transformers/modeling_rope_utils.py); computed in double and
+ * rounded once. */
+static void fill_inv_freq(float *out, const struct model *model)
+{
+    const double pi = 3.14159265358979323846;
+
+    for (int i = 0; i < model->head_dim / 2; i++) {
+        double freq = 1.0 / pow(model->rope.theta, 2.0 * i / model->head_dim);
+
+        if (model->rope.scaling == ROPE_LLAMA3) {
+            double old = (double)model->rope.original_len, wave = 2 * pi / freq;
+            double low = model->rope.low_freq_factor, high = model->rope.high_freq_factor;
+            double smooth = (old / wave - low) / (high - low);
+
+            if (wave > old / low)
+                freq /= model->rope.factor;
+            else if (wave >= old / high)
+                freq = (1 - smooth) * freq / model->rope.factor + smooth * freq;
+        }
+        out[i] = (float)freq;
+    }
+}
+
+static bool alloc_work(struct engine *engine, struct arena *arena, struct err *err)
+{
+    const struct place *place = engine->place;
+    const struct plan_replica *replica = place->replica_plan;
+    int64_t bytes[WORK_COUNT];
+
+    graph_work(bytes, engine->model, &place->split, place->piece, replica->max_seqs,
+            replica->max_tokens);
+    for (int i = 0; i < WORK_COUNT; i++) {
+        if (bytes[i] == 0)
+            continue;
+        engine->work[i] = dev_alloc(engine->dev, bytes[i], err);
+        if (!engine->work[i])
+            return err_context(err, "work buffers");
+        memset(engine->work[i], 0, (size_t)bytes[i]);
+        engine->work_bytes += bytes[i];
+    }
+    fill_inv_freq(engine->work[WORK_INV_FREQ], engine->model);
+    if (engine->work[WORK_IDENTITY]) {
+        int32_t *identity = engine->work[WORK_IDENTITY];
+
+        for (int64_t i = 0; i < bytes[WORK_IDENTITY] / 4; i++)
+            identity[i] = (int32_t)i;
+    }
+    engine->seqs = ARENA_NEW(arena, struct attention_seq, replica->max_seqs);
+    engine->rows = ARENA_NEW(arena, struct sample_row, replica->max_seqs);
+    engine->moe_bytes = ARENA_NEW(arena, int64_t, 2 * place->stage_plan->n_ranks);
+    return true;
+}
+
+bool engine_open(struct engine *engine, const struct place *place, const struct model *model,
+        struct dev *dev, struct meter *meter, const struct engine_options *options,
+        struct arena *arena, struct err *err)
+{
+    *engine = (struct engine){
+            .place = place,
+            .model = model,
+            .workload = options->workload,
+            .dev = dev,
+            .meter = meter,
+            .keep_logits = options->keep_logits,
+    };
+    if (!alloc_work(engine, arena, err)
+            || !kvcache_alloc(&engine->cache, place, model, dev, arena, err)
+            || !load_weights(&engine->weights, place, model, options->weights, dev, arena, err))
+        return false;
+    if (place->last && options->workload && options->workload->sampling.temperature > 0) {
+        engine->sampler = sampler_open(options->workload, model->vocab, dev, err);
+        return engine->sampler != NULL;
+    }
+    return true;
+}
+
+void engine_close(struct engine *engine)
+{
+    sampler_close(engine->sampler);
+    engine->sampler = NULL;
+}
+
+struct op engine_op(const struct engine *engine, enum op_kind kind, enum dtype dtype)
+{
+    return (struct op){.kind = kind,
+            .dtype = dtype,
+            .degree = engine->place->split.threads,
+            .busy = engine->place->split.busy};
+}
+
+void engine_do(struct engine *engine, const struct op *op, const struct op_args *args)
+{
+    if (op->dim[0] <= 0)
+        return;
+    op_run(engine->dev, op, args);
+    meter_op(engine->meter, op);
+}
+
+void engine_all_reduce(struct engine *engine, struct coll *coll, float *data, int64_t count)
+{
+    struct op op = engine_op(engine, OP_ALL_REDUCE, DTYPE_F32);
+
+    if (coll_size(coll) == 1 || count == 0)
+        return;
+    op.degree = coll_size(coll);
+    op.dim[0] = count * (int64_t)sizeof(float);
+    coll_all_reduce(coll, data, count);
+    meter_op(engine->meter, &op);
+}
+
+/* Slots in the cache of the item's rows. */
+static void fill_slots(int32_t *slots, int32_t *positions, const struct batch_item *item,
+        const int32_t *blocks, int block_tokens)
+{
+    for (int t = 0; t < item->n_tokens; t++) {
+        int64_t at = item->start + t;
+
+        positions[t] = (int32_t)at;
+        slots[t] = (int32_t)(blocks[at / block_tokens] * block_tokens + at % block_tokens);
+    }
+}
+
+void engine_prepare(struct engine *engine, const struct batch *batch)
+{
+    struct engine_step *step = &engine->step;
+    int32_t *tokens = engine->work[WORK_INPUTS];
+    int32_t *positions = tokens + engine->place->replica_plan->max_tokens;
+    int32_t *slots = positions + engine->place->replica_plan->max_tokens;
+    const int32_t *token = batch->tokens, *block = batch->blocks;
+
+    *step = (struct engine_step){.group_rows = batch->head->n_tokens};
+    for (int i = 0; i < batch->head->n_items; i++) {
+        const struct batch_item *item = &batch->items[i];
+
+        if (item->pool == engine->place->group) {
+            if (step->n_items == 0)
+                step->items = item;
+            memcpy(tokens + step->rows, token, sizeof *token * (size_t)item->n_tokens);
+            fill_slots(slots + step->rows, positions + step->rows, item, block,
+                    engine->cache.block_tokens);
+            engine->seqs[step->n_items++] = (struct attention_seq){
+                    .row = step->rows,
+                    .q_len = item->n_tokens,
+                    .kv_len = item->start + item->n_tokens,
+                    .blocks = block,
+            };
+            step->rows += item->n_tokens;
+            step->n_decode += item->decode;
+            step->n_logits += item->samples;
+            step->decode_kv_tokens += item->decode ? item->start + 1 : 0;
+            step->prefill_rows += item->decode ? 0 : item->n_tokens;
+        }
+        token += item->n_tokens;
+        block += item->n_blocks;
+    }
+}
+
+void engine_norm(struct engine *engine, int64_t rows, void *x, const void *residual,
+        const void *gain, void *out)
+{
+    struct op op = engine_op(engine, OP_RMSNORM, DTYPE_F32);
+    struct op_args args = {.rmsnorm = {x, residual, gain, out, (float)engine->model->norm_eps}};
+
+    op.dim[0] = rows;
+    op.dim[1] = engine->model->hidden;
+    op.dim[2] = residual != NULL;
+    engine_do(engine, &op, &args);
+}
+
+static void do_gemm(struct engine *engine, int64_t n, int64_t k, const struct gemm_args *gemm)
+{
+    struct op op = engine_op(engine, OP_GEMM, engine->place->split.dtype);
+    struct op_args args = {.gemm = *gemm};
+
+    op.dim[0] = engine->step.rows;
+    op.dim[1] = n;
+    op.dim[2] = k;
+    engine_do(engine, &op, &args);
+}
+
+struct heads {
+    int64_t q, kv, dim, ld;
+};
+
+static struct heads heads_of(const struct engine *engine)
+{
+    struct slice kv =
+            graph_kv_heads(engine->model, engine->place->split.tp, engine->place->tp_rank);
+    struct heads h = {.q = engine->model->heads / engine->place->split.tp,
+            .kv = kv.end - kv.begin,
+            .dim = engine->model->head_dim};
+
+    h.ld = (h.q + 2 * h.kv) * h.dim;
+    return h;
+}
+
+static void do_rope(struct engine *engine, const struct heads *h, const struct layer_weights *layer,
+        const struct kv_layer *cache)
+{
+    struct op op = engine_op(engine, OP_ROPE, engine->place->split.kv_dtype);
+    const int32_t *inputs = engine->work[WORK_INPUTS];
+    int64_t most = engine->place->replica_plan->max_tokens;
+    struct op_args args = {.rope = {
+                                   .qkv = engine->work[WORK_QKV],
+                                   .ld = h->ld,
+                                   .positions = inputs + most,
+                                   .slots = inputs + 2 * most,
+                                   .inv_freq = engine->work[WORK_INV_FREQ],
+                                   .rope_scale = 1,
+                                   .q_gain = layer->buffer[WEIGHT_Q_GAIN],
+                                   .k_gain = layer->buffer[WEIGHT_K_GAIN],
+                                   .eps = (float)engine->model->norm_eps,
+                                   .cache = *cache,
+                           }};
+
+    op.dim[0] = engine->step.rows;
+    op.dim[1] = h->q;
+    op.dim[2] = h->kv;
+    op.dim[3] = h->dim;
+    op.dim[4] = engine->model->qk_norm;
+    engine_do(engine, &op, &args);
+}
+
+/* Keys that a query can see at most, as graph_step counts them. */
+static int64_t visible(const struct model_layer *layer, int64_t q_len, int64_t kv_len)
+{
+    int64_t most = layer->window + q_len - 1;
+
+    return layer->attention == ATTENTION_FULL || layer->window <= 0 || kv_len < most ? kv_len
+                                                                                     : most;
+}
+
+static void do_attention(struct engine *engine, const struct heads *h,
+        const struct model_layer *layer, const struct kv_layer *cache)
+{
+    const struct engine_step *step = &engine->step;
+    struct op op = engine_op(engine, OP_ATTENTION_PREFILL, engine->place->split.kv_dtype);
+    struct op_args args = {.attention = {
+                                   .q = engine->work[WORK_QKV],
+                                   .ldq = h->ld,
+                                   .out = engine->work[WORK_ATTENTION],
+                                   .ldo = h->q * h->dim,
+                                   .cache = *cache,
+                                   .n_seqs = 1,
+                                   .scale = (float)(1 / sqrt((double)h->dim)),
+                                   .window = layer->attention == ATTENTION_FULL ? 0 : layer->window,
+                           }};
+
+    op.dim[2] = h->q;
+    op.dim[3] = h->kv;
+    op.dim[4] = h->dim;
+    for (int i = step->n_decode; i < step->n_items; i++) {
+        const struct attention_seq *seq = &engine->seqs[i];
+
+        op.dim[0] = seq->q_len;
+        op.dim[1] = visible(layer, seq->q_len, seq->kv_len);
+        args.attention.seqs = seq;
+        engine_do(engine, &op, &args);
+    }
+    if (step->n_decode == 0)
+        return;
+    op.kind = OP_ATTENTION_DECODE;
+    op.dim[0] = step->n_decode;
+    op.dim[1] = visible(layer, 1, (step->decode_kv_tokens + step->n_decode - 1) / step->n_decode);
+    args.attention.seqs = engine->seqs;
+    args.attention.n_seqs = step->n_decode;
+    engine_do(engine, &op, &args);
+}
+
+static void run_attention(
+        struct engine *engine, int at, const struct layer_weights *layer, bool residual)
+{
+    const struct model *model = engine->model;
+    const struct place *place = engine->place;
+    struct heads h = heads_of(engine);
+    void **work = engine->work;
+
+    engine_norm(engine, engine->step.rows, work[WORK_X], residual ? work[WORK_R] : NULL,
+            layer->buffer[WEIGHT_ATTN_NORM], work[WORK_H]);
+    do_gemm(engine, h.ld, model->hidden,
+            &(struct gemm_args){.x = work[WORK_H],
+                    .ldx = model->hidden,
+                    .w = layer->buffer[WEIGHT_QKV],
+                    .y = work[WORK_QKV],
+                    .ldy = h.ld});
+    do_rope(engine, &h, layer, &engine->cache.layers[at]);
+    do_attention(
+            engine, &h, &model->layers[place->piece.first_layer + at], &engine->cache.layers[at]);
+    do_gemm(engine, model->hidden, h.q * h.dim,
+            &(struct gemm_args){.x = work[WORK_ATTENTION],
+                    .ldx = h.q * h.dim,
+                    .w = layer->buffer[WEIGHT_O],
+                    .y = work[WORK_R],
+                    .ldy = model->hidden,
+                    .k_chunks = graph_k_chunks(model->heads) / place->split.tp});
+    engine_all_reduce(engine, place->tp_coll, work[WORK_R], engine->step.rows * model->hidden);
+}
+
+static void run_dense(struct engine *engine, const struct layer_weights *layer)
+{
+    const struct model *model = engine->model;
+    const struct place *place = engine->place;
+    int64_t inter = model->inter / place->split.tp;
+    struct op op = engine_op(engine, OP_ACTIVATION, DTYPE_F32);
+    void **work = engine->work;
+    struct op_args args = {.activation = {work[WORK_GATE_UP], 2 * inter, work[WORK_ACTIVATION]}};
+
+    do_gemm(engine, 2 * inter, model->hidden,
+            &(struct gemm_args){.x = work[WORK_H],
+                    .ldx = model->hidden,
+                    .w = layer->buffer[WEIGHT_GATE_UP],
+                    .y = work[WORK_GATE_UP],
+                    .ldy = 2 * inter});
+    op.dim[0] = engine->step.rows;
+    op.dim[1] = inter;
+    engine_do(engine, &op, &args);
+    do_gemm(engine, model->hidden, inter,
+            &(struct gemm_args){.x = work[WORK_ACTIVATION],
+                    .ldx = inter,
+                    .w = layer->buffer[WEIGHT_DOWN],
+                    .y = work[WORK_R],
+                    .ldy = model->hidden,
+                    .k_chunks = graph_k_chunks(model->inter) / place->split.tp});
+    engine_all_reduce(engine, place->tp_coll, work[WORK_R], engine->step.rows * model->hidden);
+}
+
+static void run_embedding(struct engine *engine)
+{
+    struct op op = engine_op(engine, OP_EMBEDDING, engine->place->split.dtype);
+    struct op_args args = {.embedding = {engine->work[WORK_INPUTS], engine->weights.embedding, 0,
+                                   engine->model->vocab, engine->work[WORK_X]}};
+
+    op.dim[0] = engine->step.rows;
+    op.dim[1] = engine->model->hidden;
+    engine_do(engine, &op, &args);
+}
+
+void engine_run(struct engine *engine)
+{
+    const struct place *place = engine->place;
+    int n = place->piece.end_layer - place->piece.first_layer;
+
+    if (place->first)
+        run_embedding(engine);
+    for (int i = 0; i < n; i++) {
+        const struct layer_weights *layer = &engine->weights.layers[i];
+
+        run_attention(engine, i, layer, i > 0);
+        engine_norm(engine, engine->step.rows, engine->work[WORK_X], engine->work[WORK_R],
+                layer->buffer[WEIGHT_MLP_NORM], engine->work[WORK_H]);
+        if (engine->model->layers[place->piece.first_layer + i].moe)
+            engine_moe(engine, layer);
+        else
+            run_dense(engine, layer);
+    }
+    if (place->last)
+        engine_head(engine);
+}
+
+void engine_output(struct engine *engine, float *out)
+{
+    const float *x = engine->work[WORK_X], *r = engine->work[WORK_R];
+    int64_t n = engine->step.rows * engine->model->hidden;
+
+    for (int64_t i = 0; i < n; i++)
+        out[i] = x[i] + r[i];
+}

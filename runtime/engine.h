@@ -1,0 +1,80 @@
+/*
+ * engine - one forward step of this rank's layers: exactly the ops that graph_step lists, in its order,
+ * each through op_table or coll and each metered.
+ *
+ * A step allocates nothing. Rows are those of this rank's attention-dp group, items in the order of the
+ * batch. Between stages rows travel in WORK_X, as the residual stream with everything added.
+ */
+#ifndef RUNTIME_ENGINE_H
+#define RUNTIME_ENGINE_H
+
+#include "core/spec/workload.h"
+#include "runtime/batch.h"
+#include "runtime/kvcache.h"
+#include "runtime/load.h"
+#include "runtime/meter.h"
+#include "runtime/sample.h"
+
+/* What this rank computes of the batch at hand. */
+struct engine_step {
+    const struct batch_item *items; /* of this group */
+    int n_items, n_decode, n_logits;
+    int64_t rows, group_rows; /* of this group; of all groups */
+    int64_t decode_kv_tokens, prefill_rows;
+};
+
+struct engine {
+    const struct place *place;
+    const struct model *model;
+    const struct workload *workload;
+    struct dev *dev;
+    struct meter *meter;
+    struct rank_weights weights;
+    struct kvcache cache;
+    void *work[WORK_COUNT];
+    int64_t work_bytes;
+    struct attention_seq *seqs; /* one per item */
+    int64_t *moe_bytes;         /* bytes sent and received per rank, in turn */
+    struct sampler *sampler;    /* NULL = greedy */
+    struct sample_row *rows;    /* what is drawn from */
+    struct engine_step step;
+    bool keep_logits; /* WORK_LOGITS of all ranks are brought together in every step */
+};
+
+struct engine_options {
+    const struct workload *workload;
+    const struct weights *weights;
+    bool keep_logits;
+};
+
+/* Allocates and loads. The memory belongs to the device and the arena. */
+MUST_CHECK bool engine_open(struct engine *engine, const struct place *place,
+        const struct model *model, struct dev *dev, struct meter *meter,
+        const struct engine_options *options, struct arena *arena, struct err *err);
+void engine_close(struct engine *engine);
+
+/* Takes in a batch: what this rank will do of it. */
+void engine_prepare(struct engine *engine, const struct batch *batch);
+/* Computes it. Stages behind the first find their rows in WORK_X. */
+void engine_run(struct engine *engine);
+/* Last stage: the tokens of the rows that yield one, in order of items. */
+const int32_t *engine_tokens(const struct engine *engine);
+/* Last stage, with keep_logits: row `i` of what was sampled from, [vocab]; rows of parts side by side are put
+ * together in out. */
+void engine_logits(const struct engine *engine, int i, float *out);
+/* Other stages: puts the rows to send into out, [rows, hidden]. */
+void engine_output(struct engine *engine, float *out);
+
+/* For the parts of the engine: runs an op, meters it. Nothing when dim[0] is 0. */
+struct op engine_op(const struct engine *engine, enum op_kind kind, enum dtype dtype);
+void engine_do(struct engine *engine, const struct op *op, const struct op_args *args);
+/* x += residual unless that is NULL; out = normed. */
+void engine_norm(struct engine *engine, int64_t rows, void *x, const void *residual,
+        const void *gain, void *out);
+void engine_all_reduce(struct engine *engine, struct coll *coll, float *data, int64_t count);
+/* The experts of a layer: reads WORK_H, leaves the layer's output in WORK_R. */
+void engine_moe(struct engine *engine, const struct layer_weights *layer);
+/* Final norm, head and sampling. */
+void engine_head(struct engine *engine);
+
+#endif

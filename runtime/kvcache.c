@@ -1,0 +1,45 @@
+#include "runtime/kvcache.h"
+
+#include <string.h>
+
+struct span {
+    char *at;
+    int64_t bytes;
+};
+
+static void touch(void *arg, int part, int parts)
+{
+    const struct span *span = arg;
+    struct slice mine = {span->bytes / parts * part,
+            part == parts - 1 ? span->bytes : span->bytes / parts * (part + 1)};
+
+    memset(span->at + mine.begin, 0, (size_t)(mine.end - mine.begin));
+}
+
+bool kvcache_alloc(struct kvcache *out, const struct place *place, const struct model *model,
+        struct dev *dev, struct arena *arena, struct err *err)
+{
+    int n = place->piece.end_layer - place->piece.first_layer;
+    int block_tokens = place->plan->block_tokens;
+    int64_t all = graph_kv_block_bytes(model, &place->split, place->piece, block_tokens)
+                  * place->replica_plan->kv_blocks;
+    int64_t half = all / (2 * n); /* k or v of one layer */
+
+    *out = (struct kvcache){
+            .layers = ARENA_NEW(arena, struct kv_layer, n), .block_tokens = block_tokens};
+    for (int i = 0; i < n; i++) {
+        struct kv_layer *layer = &out->layers[i];
+
+        layer->dtype = place->split.kv_dtype;
+        layer->block_tokens = block_tokens;
+        layer->k = dev_alloc(dev, half, err);
+        layer->v = layer->k ? dev_alloc(dev, half, err) : NULL;
+        if (!layer->v)
+            return err_context(err, "KV cache of layer %d (%lld blocks)",
+                    place->piece.first_layer + i, (long long)place->replica_plan->kv_blocks);
+        dev_parallel(dev, touch, &(struct span){layer->k, half});
+        dev_parallel(dev, touch, &(struct span){layer->v, half});
+        out->bytes += 2 * half;
+    }
+    return true;
+}

@@ -1,0 +1,167 @@
+#include "runtime/pipe.h"
+
+#include <sched.h>
+#include <string.h>
+
+#include "core/clock.h"
+
+enum tag {
+    TAG_HEAD = 1,
+    TAG_BODY,
+    TAG_ROWS,
+    TAG_RESULT
+};
+
+static void finish(const struct pipe *pipe, struct pipe_out *out)
+{
+    for (int i = 0; i < out->n_requests; i++)
+        coll_wait(pipe->place->replica_coll, &out->requests[i]);
+    out->n_requests = 0;
+}
+
+static void post(const struct pipe *pipe, struct pipe_out *out, const void *data, int64_t bytes,
+        int to, enum tag tag)
+{
+    coll_isend(pipe->place->replica_coll, data, bytes, to, tag, &out->requests[out->n_requests++]);
+}
+
+bool pipe_open(struct pipe *pipe, const struct place *place, struct arena *arena, struct err *err)
+{
+    int n_ranks = coll_size(place->replica_coll);
+
+    *pipe = (struct pipe){.place = place};
+    for (int turn = 0; turn < 2; turn++) {
+        pipe->rows[turn].requests = ARENA_NEW(arena, struct coll_request, n_ranks);
+        pipe->result[turn].requests = ARENA_NEW(arena, struct coll_request, 1);
+        pipe->tokens[turn] = ARENA_NEW(arena, int32_t, place->replica_plan->max_seqs + 1);
+    }
+    if (!place->leader)
+        return true;
+    pipe->n_batches = place->replica_plan->in_flight;
+    pipe->batches = ARENA_NEW(arena, struct batch, pipe->n_batches);
+    pipe->batch_out = ARENA_NEW(arena, struct pipe_out, pipe->n_batches);
+    for (int i = 0; i < pipe->n_batches; i++) {
+        if (!batch_alloc(&pipe->batches[i], place, err))
+            return false;
+        pipe->batch_out[i].requests = ARENA_NEW(arena, struct coll_request, 2 * n_ranks);
+    }
+    return true;
+}
+
+void pipe_close(struct pipe *pipe)
+{
+    for (int turn = 0; turn < 2; turn++) {
+        finish(pipe, &pipe->rows[turn]);
+        finish(pipe, &pipe->result[turn]);
+    }
+    for (int i = 0; pipe->batches && i < pipe->n_batches; i++) {
+        finish(pipe, &pipe->batch_out[i]);
+        batch_free(&pipe->batches[i]);
+    }
+}
+
+struct batch *pipe_batch(struct pipe *pipe, int slot)
+{
+    finish(pipe, &pipe->batch_out[slot]);
+    return &pipe->batches[slot];
+}
+
+void pipe_send_batch(struct pipe *pipe, int slot)
+{
+    struct batch *batch = &pipe->batches[slot];
+    struct pipe_out *out = &pipe->batch_out[slot];
+
+    for (int to = 1; to < coll_size(pipe->place->replica_coll); to++) {
+        post(pipe, out, batch->head, sizeof *batch->head, to, TAG_HEAD);
+        if (batch->head->body_bytes > 0)
+            post(pipe, out, batch->head + 1, batch->head->body_bytes, to, TAG_BODY);
+    }
+}
+
+void pipe_recv_batch(struct pipe *pipe, struct batch *batch)
+{
+    struct coll *coll = pipe->place->replica_coll;
+
+    coll_recv(coll, batch->head, sizeof *batch->head, 0, TAG_HEAD);
+    if (batch->head->body_bytes > 0)
+        coll_recv(coll, batch->head + 1, batch->head->body_bytes, 0, TAG_BODY);
+    batch_locate(batch);
+}
+
+/*
+ * A tensor group holds whole rows on each of its ranks. Rank t of the group behind gets them from rank
+ * t modulo this group's size, whatever the two sizes are.
+ */
+void pipe_send_rows(struct pipe *pipe, struct engine *engine)
+{
+    const struct place *place = pipe->place;
+    int next_tp = place->replica_plan->stages[place->stage + 1].tp;
+    struct pipe_out *out = &pipe->rows[pipe->rows_turn];
+    int64_t most = place->replica_plan->max_tokens * engine->model->hidden;
+    float *rows = (float *)engine->work[WORK_SEND] + pipe->rows_turn * most;
+    int64_t bytes = graph_boundary_bytes(engine->model, &place->split, engine->step.rows);
+
+    if (place->tp_rank >= next_tp || bytes == 0)
+        return;
+    finish(pipe, out);
+    engine_output(engine, rows);
+    for (int t = place->tp_rank; t < next_tp; t += place->split.tp)
+        post(pipe, out, rows, bytes,
+                place_in_replica(place, place->stage + 1, place->group * next_tp + t), TAG_ROWS);
+    pipe->rows_turn ^= 1;
+}
+
+int64_t pipe_recv_rows(struct pipe *pipe, struct engine *engine)
+{
+    const struct place *place = pipe->place;
+    int before_tp = place->replica_plan->stages[place->stage - 1].tp;
+    int from = place_in_replica(
+            place, place->stage - 1, place->group * before_tp + place->tp_rank % before_tp);
+    int64_t bytes = graph_boundary_bytes(engine->model, &place->split, engine->step.rows);
+    struct op op = engine_op(engine, OP_SEND_RECV, DTYPE_F32);
+
+    if (bytes == 0)
+        return clock_now_ns();
+    while (!coll_probe(place->replica_coll, from, TAG_ROWS))
+        sched_yield();
+    meter_mark(engine->meter);
+    int64_t began = engine->meter->mark_ns;
+    coll_recv(place->replica_coll, engine->work[WORK_X], bytes, from, TAG_ROWS);
+    op.degree = 2;
+    op.dim[0] = bytes;
+    meter_op(engine->meter, &op);
+    return began;
+}
+
+void pipe_send_result(struct pipe *pipe, const int32_t *tokens, int n)
+{
+    struct pipe_out *out = &pipe->result[pipe->result_turn];
+    int32_t *copy = pipe->tokens[pipe->result_turn];
+
+    finish(pipe, out);
+    copy[0] = n; /* there is always a message: the leader waits for one per batch and group */
+    memcpy(copy + 1, tokens, sizeof *copy * (size_t)n);
+    post(pipe, out, copy, (n + 1) * (int64_t)sizeof *copy, 0, TAG_RESULT);
+    pipe->result_turn ^= 1;
+}
+
+static int result_from(const struct pipe *pipe, int group)
+{
+    int last = pipe->place->replica_plan->n_stages - 1;
+
+    return place_in_replica(pipe->place, last, group * pipe->place->replica_plan->stages[last].tp);
+}
+
+bool pipe_result_there(const struct pipe *pipe, int group)
+{
+    return coll_probe(pipe->place->replica_coll, result_from(pipe, group), TAG_RESULT);
+}
+
+void pipe_recv_result(struct pipe *pipe, int group, int32_t *tokens, int n)
+{
+    int32_t *copy = pipe->tokens[0]; /* the leader of several stages sends no results itself */
+
+    coll_recv(pipe->place->replica_coll, copy, (n + 1) * (int64_t)sizeof *copy,
+            result_from(pipe, group), TAG_RESULT);
+    memcpy(tokens, copy + 1, sizeof *copy * (size_t)n);
+}

@@ -1,0 +1,221 @@
+#include "runtime/place.h"
+
+#include <string.h>
+#include <unistd.h>
+
+static int replica_ranks(const struct plan_replica *replica)
+{
+    int n = 0;
+
+    for (int s = 0; s < replica->n_stages; s++)
+        n += replica->stages[s].n_ranks;
+    return n;
+}
+
+int place_busy(const struct plan *plan, int replica, int stage)
+{
+    int busy = 0;
+
+    for (int r = 0; r < plan->n_replicas; r++) {
+        const struct plan_replica *other = &plan->replicas[r];
+        int at = stage < other->n_stages ? stage : 0;
+
+        if (other->in_flight > 1 || other->n_stages == 1)
+            busy += replica_ranks(other);
+        else
+            busy += other->stages[r == replica ? stage : at].n_ranks;
+    }
+    return busy;
+}
+
+static bool check_stage(
+        const struct plan *plan, const struct model *model, int replica, int stage, struct err *err)
+{
+    const struct plan_replica *r = &plan->replicas[replica];
+    const struct plan_stage *s = &r->stages[stage];
+    struct split split = {s->tp, s->ep, s->attention_dp, s->threads, 1, (enum dtype)plan->dtype,
+            (enum dtype)plan->kv_dtype, plan->deterministic};
+    int begin = stage == 0 ? 0 : r->stages[stage - 1].end_layer;
+
+    if (s->first_layer != begin || s->end_layer <= begin)
+        return err_at(err, s->pos, "stage holds layers %d to %d, expected it to start at %d",
+                s->first_layer, s->end_layer, begin);
+    if (stage == r->n_stages - 1 && s->end_layer != model->n_layers)
+        return err_at(err, s->pos, "the last stage ends at layer %d, %s has %d", s->end_layer,
+                model->name, model->n_layers);
+    if (s->n_ranks != s->tp * s->attention_dp)
+        return err_at(err, s->pos, "stage has %d ranks, tp %d x attention_dp %d needs %d",
+                s->n_ranks, s->tp, s->attention_dp, s->tp * s->attention_dp);
+    if (s->attention_dp != r->stages[0].attention_dp)
+        return err_at(err, s->pos,
+                "attention_dp is %d here and %d in the first stage; it must be "
+                "the same in all stages",
+                s->attention_dp, r->stages[0].attention_dp);
+    for (int i = 0; i < s->n_ranks; i++)
+        if (s->ranks[i] < 0 || s->ranks[i] >= plan->n_ranks)
+            return err_at(err, s->pos, "rank %d is not among the plan's %d ranks", s->ranks[i],
+                    plan->n_ranks);
+    struct err why = {0};
+    if (!graph_legal(model, &split, &why))
+        return err_at(err, s->pos, "%s", why.text);
+    return true;
+}
+
+static bool check_plan(const struct plan *plan, const struct model *model, struct err *err)
+{
+    if (plan->model_digest && *plan->model_digest && model->digest
+            && strcmp(plan->model_digest, model->digest) != 0)
+        return err_set(err, ERR_INPUT,
+                "the plan is for a model with digest %s, %s has %s: plan again for this model",
+                plan->model_digest, model->name, model->digest);
+    for (int r = 0; r < plan->n_replicas; r++) {
+        const struct plan_replica *replica = &plan->replicas[r];
+
+        if (replica->n_stages < 1 || replica->max_seqs < 1 || replica->max_tokens < 1
+                || replica->kv_blocks < 1 || replica->in_flight < 1)
+            return err_at(err, replica->pos,
+                    "a replica needs stages, max_seqs, max_tokens, "
+                    "in_flight and kv_blocks of at least 1");
+        if (replica->in_flight > replica->n_stages)
+            return err_at(err, replica->pos,
+                    "in_flight is %d, expected 1 to the %d stages there are", replica->in_flight,
+                    replica->n_stages);
+        for (int s = 0; s < replica->n_stages; s++)
+            if (!check_stage(plan, model, r, s, err))
+                return false;
+    }
+    return true;
+}
+
+static bool find_rank(struct place *out, const struct plan *plan, int rank, struct err *err)
+{
+    int found = 0;
+
+    for (int r = 0; r < plan->n_replicas; r++) {
+        for (int s = 0; s < plan->replicas[r].n_stages; s++) {
+            const struct plan_stage *stage = &plan->replicas[r].stages[s];
+
+            for (int i = 0; i < stage->n_ranks; i++) {
+                if (stage->ranks[i] != rank)
+                    continue;
+                if (found++)
+                    return err_at(err, stage->pos, "rank %d stands in the plan twice", rank);
+                *out = (struct place){
+                        .plan = plan, .rank = rank, .replica = r, .stage = s, .index = i};
+            }
+        }
+    }
+    if (!found)
+        return err_set(err, ERR_INPUT, "rank %d has no place in the plan", rank);
+    return true;
+}
+
+/* CPUs are dealt out in order of rank. */
+static int find_first_cpu(const struct plan *plan, int rank)
+{
+    int before = 0, all = 0;
+
+    for (int r = 0; r < plan->n_replicas; r++) {
+        for (int s = 0; s < plan->replicas[r].n_stages; s++) {
+            const struct plan_stage *stage = &plan->replicas[r].stages[s];
+
+            for (int i = 0; i < stage->n_ranks; i++) {
+                all += stage->threads;
+                before += stage->ranks[i] < rank ? stage->threads : 0;
+            }
+        }
+    }
+    return all <= sysconf(_SC_NPROCESSORS_ONLN) ? before : -1;
+}
+
+bool place_find(struct place *out, const struct plan *plan, const struct model *model, int rank,
+        int n_ranks, struct err *err)
+{
+    if (plan->n_ranks != n_ranks)
+        return err_set(err, ERR_INPUT, "the plan is for %d ranks, this job has %d", plan->n_ranks,
+                n_ranks);
+    if (!check_plan(plan, model, err) || !find_rank(out, plan, rank, err))
+        return false;
+    out->replica_plan = &plan->replicas[out->replica];
+    const struct plan_stage *stage = &out->replica_plan->stages[out->stage];
+    out->stage_plan = stage;
+    out->group = out->index / stage->tp;
+    out->tp_rank = out->index % stage->tp;
+    out->n_groups = stage->attention_dp;
+    out->expert_tp = stage->n_ranks / stage->ep;
+    out->ep_rank = out->index / out->expert_tp;
+    out->expert_tp_rank = out->index % out->expert_tp;
+    out->first = out->stage == 0;
+    out->last = out->stage == out->replica_plan->n_stages - 1;
+    out->leader = out->first && out->index == 0;
+    out->first_cpu = find_first_cpu(plan, rank);
+    out->split = (struct split){
+            .tp = stage->tp,
+            .ep = stage->ep,
+            .attention_dp = stage->attention_dp,
+            .threads = stage->threads,
+            .busy = place_busy(plan, out->replica, out->stage),
+            .dtype = (enum dtype)plan->dtype,
+            .kv_dtype = (enum dtype)plan->kv_dtype,
+            .deterministic = plan->deterministic,
+    };
+    out->piece = (struct piece){stage->first_layer, stage->end_layer};
+    return true;
+}
+
+int place_in_replica(const struct place *place, int stage, int index)
+{
+    int at = index;
+
+    for (int s = 0; s < stage; s++)
+        at += place->replica_plan->stages[s].n_ranks;
+    return at;
+}
+
+/* Keys need only differ among groups that share a member. */
+enum group_key {
+    KEY_REPLICA,
+    KEY_STAGE,
+    KEY_TENSOR,
+    KEY_COUNT
+};
+
+bool place_connect(struct place *place, struct arena *arena, struct err *err)
+{
+    const struct plan_replica *replica = place->replica_plan;
+    const struct plan_stage *stage = place->stage_plan;
+    bool deterministic = place->plan->deterministic;
+    int n = replica_ranks(replica), at = 0;
+    int *members = ARENA_NEW(arena, int, n);
+
+    for (int s = 0; s < replica->n_stages; s++)
+        for (int i = 0; i < replica->stages[s].n_ranks; i++)
+            members[at++] = replica->stages[s].ranks[i];
+    place->replica_coll =
+            coll_open(members, n, members[0] * KEY_COUNT + KEY_REPLICA, deterministic, err);
+    if (!place->replica_coll)
+        return false;
+    place->stage_coll = coll_open(stage->ranks, stage->n_ranks,
+            stage->ranks[0] * KEY_COUNT + KEY_STAGE, deterministic, err);
+    if (!place->stage_coll)
+        return false;
+    if (place->n_groups == 1) {
+        place->tp_coll = place->stage_coll;
+        return true;
+    }
+    const int *tensor = stage->ranks + place->group * stage->tp;
+    place->tp_coll =
+            coll_open(tensor, stage->tp, tensor[0] * KEY_COUNT + KEY_TENSOR, deterministic, err);
+    return place->tp_coll != NULL;
+}
+
+void place_disconnect(struct place *place)
+{
+    if (place->tp_coll && place->tp_coll != place->stage_coll)
+        coll_close(place->tp_coll);
+    if (place->stage_coll)
+        coll_close(place->stage_coll);
+    if (place->replica_coll)
+        coll_close(place->replica_coll);
+    place->tp_coll = place->stage_coll = place->replica_coll = NULL;
+}

@@ -1,0 +1,44 @@
+/*
+ * place - where this rank stands in the plan, and the groups of ranks it talks to.
+ *
+ * Replica group: the ranks of all stages in order, so rank 0 of it leads the replica. Stage group: the ranks
+ * of one stage. Tensor group: the tp ranks of one attention-dp group of a stage.
+ */
+#ifndef RUNTIME_PLACE_H
+#define RUNTIME_PLACE_H
+
+#include "kernels/coll.h"
+#include "models/graph.h"
+
+struct place {
+    const struct plan *plan;
+    const struct plan_replica *replica_plan;
+    const struct plan_stage *stage_plan;
+    int rank; /* in the job */
+    int replica, stage;
+    int index;          /* in the stage */
+    int group, tp_rank; /* attention-dp group; rank in it */
+    int n_groups;
+    int ep_rank;                   /* which experts */
+    int expert_tp, expert_tp_rank; /* how each expert is split, and this rank's part */
+    bool first, last;              /* stage */
+    bool leader;                   /* of the replica */
+    int first_cpu;                 /* -1 = more threads than CPUs: not pinned */
+    struct split split;
+    struct piece piece;
+    struct coll *replica_coll, *stage_coll, *tp_coll; /* may be one and the same */
+};
+
+/* Checks the plan against the model and the job, with messages at the place in the plan. */
+MUST_CHECK bool place_find(struct place *out, const struct plan *plan, const struct model *model,
+        int rank, int n_ranks, struct err *err);
+/* Opens the groups; all ranks of the job call it. */
+MUST_CHECK bool place_connect(struct place *place, struct arena *arena, struct err *err);
+void place_disconnect(struct place *place);
+
+/* Rank in the replica group of a stage's rank. */
+int place_in_replica(const struct place *place, int stage, int index);
+/* Ranks of the host that compute at once while stage `stage` of the replica does. */
+int place_busy(const struct plan *plan, int replica, int stage);
+
+#endif

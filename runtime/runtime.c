@@ -1,0 +1,250 @@
+#include "runtime/runtime.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "core/clock.h"
+#include "core/log.h"
+#include "core/str.h"
+#include "runtime/figures.h"
+
+/* Everything of a rank that must be closed again. */
+struct rank {
+    struct place place;
+    struct dev *dev;
+    struct weights *weights;
+    struct meter meter;
+    struct engine engine;
+    struct pipe pipe;
+    struct serve serve;
+    int *route;
+    double load_s;
+};
+
+static bool check_prompt(const struct runtime_options *o, int64_t i, struct err *err)
+{
+    for (int64_t t = 0; o->prompts && t < o->requests->items[i].prompt_len; t++)
+        if (o->prompts[i][t] < 0 || o->prompts[i][t] >= o->model->vocab)
+            return err_set(err, ERR_INPUT,
+                    "token %lld of prompt %lld is %d, expected 0 to %lld (the vocabulary)",
+                    (long long)t, (long long)i, o->prompts[i][t], (long long)o->model->vocab - 1);
+    return true;
+}
+
+static bool check_requests(const struct runtime_options *o, struct err *err)
+{
+    if (o->requests->n < 1)
+        return err_set(err, ERR_INPUT, "the workload has no requests: nothing to run");
+    for (int64_t i = 0; i < o->requests->n; i++) {
+        const struct request *r = &o->requests->items[i];
+
+        if (r->prompt_len + r->output_len > o->plan->max_len)
+            return err_set(err, ERR_INPUT,
+                    "request %lld has %lld prompt and %lld output tokens, the plan is for "
+                    "sequences of at most %d: plan for this workload",
+                    (long long)i, (long long)r->prompt_len, (long long)r->output_len,
+                    o->plan->max_len);
+        if (!check_prompt(o, i, err))
+            return false;
+    }
+    return true;
+}
+
+/* What the ranks of this host will take against what is free: better a sentence than a killed process. */
+static bool check_memory(const struct place *place, const struct runtime_options *o,
+        struct ranks *ranks, struct err *err)
+{
+    const struct plan_replica *replica = place->replica_plan;
+    double need = (double)graph_weight_bytes(o->model, &place->split, place->piece)
+                  + (double)graph_work_bytes(o->model, &place->split, place->piece,
+                          replica->max_seqs, replica->max_tokens)
+                  + (double)replica->kv_blocks
+                            * (double)graph_kv_block_bytes(o->model, &place->split, place->piece,
+                                    place->plan->block_tokens);
+    double all[1024];
+    long long free_kib = 0;
+    char line[128], a[32], b[32];
+    FILE *file = NULL;
+
+    if (ranks_count(ranks) > (int)(sizeof all / sizeof all[0]))
+        return true;
+    ranks_gather(ranks, &need, sizeof need, all, 0);
+    if (ranks_rank(ranks) != 0)
+        return true;
+    file = fopen("/proc/meminfo", "r");
+    while (file && fgets(line, sizeof line, file))
+        if (sscanf(line, "MemAvailable: %lld kB", &free_kib) == 1)
+            break;
+    if (file)
+        fclose(file);
+    need = 0;
+    for (int r = 0; r < ranks_count(ranks); r++)
+        need += all[r];
+    if (free_kib > 0 && need > (double)free_kib * 1024)
+        return err_set(err, ERR_ENV,
+                "the plan needs %s on this host, %s are free: end other programs, or plan with "
+                "fewer kv_blocks or a smaller dtype",
+                str_show_bytes(a, need), str_show_bytes(b, (double)free_kib * 1024));
+    return true;
+}
+
+static bool open_weights(struct rank *r, const struct runtime_options *o, struct err *err)
+{
+    r->weights = o->weights
+                         ? weights_open(o->model, o->weights, err)
+                         : weights_open_random(o->model, o->seed, (enum dtype)o->plan->dtype, err);
+    return r->weights != NULL;
+}
+
+static bool open_device(struct rank *r, const struct runtime_options *o, struct err *err)
+{
+    struct dev_options options = {
+            .threads = r->place.split.threads,
+            .first_cpu = r->place.first_cpu,
+            .isa = o->isa,
+            .deterministic = o->plan->deterministic,
+    };
+
+    r->dev = dev_host_open(&options, err);
+    return r->dev != NULL;
+}
+
+static void route_requests(struct rank *r, const struct runtime_options *o, struct arena *arena)
+{
+    const struct plan *plan = o->plan;
+    double *speed = ARENA_NEW(arena, double, plan->n_replicas);
+
+    for (int i = 0; i < plan->n_replicas; i++)
+        speed[i] = 1; /* as planner/simulate.c deals them out */
+    r->route = ARENA_NEW(arena, int, o->requests->n);
+    sched_route(r->route, o->requests, speed, plan->n_replicas);
+}
+
+/* Upper bound of a replica's steps, within reason: what is beyond is not kept one by one. */
+static int64_t step_bound(const struct runtime_options *o)
+{
+    int64_t steps = 1024;
+
+    for (int64_t i = 0; i < o->requests->n && steps < 1 << 18; i++)
+        steps += 2 * o->requests->items[i].output_len + o->requests->items[i].prompt_len;
+    return steps < 1 << 18 ? steps : 1 << 18;
+}
+
+static bool open_engine(
+        struct rank *r, const struct runtime_options *o, struct arena *arena, struct err *err)
+{
+    struct engine_options options = {o->workload, r->weights, o->keep_logits};
+    int64_t began = clock_now_ns();
+
+    if (!meter_open(&r->meter, step_bound(o), err)
+            || !engine_open(
+                    &r->engine, &r->place, o->model, r->dev, &r->meter, &options, arena, err))
+        return false;
+    r->load_s = (double)(clock_now_ns() - began) * 1e-9;
+    return true;
+}
+
+/* Each line is a phase in which any rank may fail; then all stop with the first failure. */
+static bool open_rank(struct rank *r, const struct runtime_options *o, struct ranks *ranks,
+        struct arena *arena, struct err *err)
+{
+    int rank = ranks_rank(ranks), n = ranks_count(ranks);
+
+    if (!ranks_agree(ranks,
+                check_requests(o, err) && place_find(&r->place, o->plan, o->model, rank, n, err),
+                err)
+            || !ranks_agree(ranks, check_memory(&r->place, o, ranks, err), err)
+            || !ranks_agree(ranks, open_weights(r, o, err) && open_device(r, o, err), err)
+            || !ranks_agree(ranks, open_engine(r, o, arena, err), err)
+            || !ranks_agree(ranks, place_connect(&r->place, arena, err), err))
+        return false;
+    weights_close(r->weights);
+    r->weights = NULL;
+    route_requests(r, o, arena);
+    return ranks_agree(ranks,
+            pipe_open(&r->pipe, &r->place, arena, err)
+                    && serve_open(&r->serve, o, &r->engine, &r->pipe, r->route, arena, err),
+            err);
+}
+
+static void close_rank(struct rank *r)
+{
+    serve_close(&r->serve);
+    if (r->pipe.place)
+        pipe_close(&r->pipe);
+    engine_close(&r->engine);
+    place_disconnect(&r->place);
+    meter_close(&r->meter);
+    if (r->weights)
+        weights_close(r->weights);
+    if (r->dev)
+        dev_close(r->dev);
+}
+
+static bool emit(const struct runtime_result *out, const struct collected *from,
+        const struct measure_sink *sink, struct err *err)
+{
+    for (int64_t i = 0; sink->figure && i < out->n_figures; i++)
+        if (!sink->figure(sink->self, &out->figures[i], err))
+            return false;
+    for (int64_t i = 0; sink->request && i < out->n_requests; i++)
+        if (from->records[i].finish_ns >= 0 && !sink->request(sink->self, &from->records[i], err))
+            return false;
+    for (int r = 0; sink->step && r < from->n_ranks; r++)
+        for (int64_t i = 0; i < from->ranks[r].report.n_steps; i++)
+            if (!sink->step(sink->self, &from->ranks[r].steps[i], err))
+                return false;
+    return true;
+}
+
+static bool finish_result(struct runtime_result *out, const struct collected *from,
+        const struct runtime_options *o, const struct measure_sink *sink, struct arena *arena,
+        struct err *err)
+{
+    bool in_time = true;
+
+    figures_of(out, from, o, arena);
+    if (o->keep_tokens) {
+        out->tokens = from->tokens;
+        out->n_tokens = ARENA_NEW(arena, int64_t, out->n_requests);
+        for (int64_t i = 0; i < out->n_requests; i++)
+            out->n_tokens[i] = from->records[i].output_len;
+    }
+    out->logits = from->logits;
+    for (int r = 0; r < from->n_ranks; r++)
+        in_time = in_time && !from->ranks[r].report.out_of_time;
+    if (sink && !emit(out, from, sink, err))
+        return false;
+    return in_time
+           || err_set(err, ERR_ENV,
+                   "time was up after %g s with %lld of %lld requests done: the figures are of "
+                   "those; raise --time-limit for the rest",
+                   o->time_limit_s, (long long)out->n_finished, (long long)out->n_requests);
+}
+
+bool runtime_run(struct runtime_result *out, const struct runtime_options *options,
+        struct ranks *ranks, const struct measure_sink *sink, struct arena *arena, struct err *err)
+{
+    struct rank r = {0};
+    struct collected collected = {0};
+    bool ok = false;
+    int warmup = options->warmup_steps == 0 ? 4 : options->warmup_steps;
+
+    *out = (struct runtime_result){0};
+    if (!open_rank(&r, options, ranks, arena, err))
+        goto done;
+    if (ranks_rank(ranks) == 0)
+        log_line(LOG_INFO, "loaded %.2f GiB in %.1f s", (double)r.engine.weights.bytes / 0x1p30,
+                r.load_s);
+    serve_warm_up(&r.serve, warmup);
+    ranks_barrier(ranks);
+    coll_barrier(r.place.replica_coll);
+    serve_run(&r.serve);
+    ranks_barrier(ranks);
+    collect_all(&collected, &r.serve, r.load_s, ranks, arena);
+    ok = ranks_rank(ranks) != 0 || finish_result(out, &collected, options, sink, arena, err);
+    ok = ranks_agree(ranks, ok, err);
+done:
+    close_rank(&r);
+    return ok;
+}
