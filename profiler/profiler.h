@@ -12,6 +12,7 @@
 #include "core/spec/measure.h"
 #include "core/spec/workload.h"
 #include "models/model.h"
+#include "profiler/probe.h"
 
 struct profile_request {
     const struct model *models;
@@ -19,33 +20,51 @@ struct profile_request {
     const struct cluster *cluster;
     enum dtype dtype, kv_dtype;
     int64_t max_tokens, max_seqs, max_len; /* largest step and sequence to cover */
-    double budget_s;       /* stop after this; 0 = none */
-    double point_budget_s; /* at most this per point; default 0.3 */
-    const struct profile *known; /* on rank 0; NULL elsewhere */
-    const char *record;    /* write what is measured to this file, or NULL */
-    const char *replay;    /* play back from this file instead of measuring, or NULL */
+    double budget_s;                       /* stop after this; 0 = none */
+    double point_budget_s;                 /* at most this per point; default 0.25 */
+    const struct profile *known;           /* on rank 0; NULL elsewhere */
+    const char *record;                    /* write what is measured to this file, or NULL */
+    const char *replay; /* play back from this file instead of measuring, or NULL */
+};
+
+/* Best rates of one rank with `degree` threads while `busy` ranks work, over all points measured. */
+struct profiler_ceiling {
+    int degree, busy;
+    double peak_flops, peak_bytes_per_s;
+};
+
+enum {
+    PROFILER_CEILINGS = 32
 };
 
 struct profile_summary {
-    int64_t wanted, known, measured, skipped; /* points */
+    int64_t wanted, known, measured; /* points */
+    int64_t skipped;                 /* do not fit in memory, or are not in the recording */
+    int64_t left;      /* not reached within the budget; a second call goes on with them */
+    int64_t disturbed; /* measured, but never without interference */
     double seconds, estimate_s;
+    struct profiler_ceiling ceilings[PROFILER_CEILINGS];
+    int n_ceilings;
 };
+
+/* The machines that are profiled: the first node of the cluster that holds CPUs. NULL = none. */
+const struct cluster_node *profiler_node(const struct cluster *cluster);
 
 /* Fills summary only (dry run) when sink is NULL. Collective; every rank gets the same answer. */
 MUST_CHECK bool profiler_run(struct profile_summary *summary, const struct profile_request *request,
         struct ranks *ranks, const struct measure_sink *sink, struct err *err);
 
-/* Fresh random shapes, not those of the grid: predicted (by `predict`) against measured, per op kind. */
+/* Fresh random shapes, not those of the grid: predicted (by `predict`) against measured, per op kind.
+ * Errors are fractions of the measured cost; bias is positive where too much was predicted. */
 struct check_row {
     enum op_kind kind;
     int64_t n;
     double mape, median, p90, p99, bias, coverage;
 };
-MUST_CHECK bool profiler_check(struct check_row *rows, int *n_rows, const struct profile_request *request,
-        struct ranks *ranks, bool (*predict)(void *self, const struct op *op, double *us, double *lo_us,
-        double *hi_us), void *self, int64_t n_points, uint64_t seed, struct err *err);
-
-/* What this machine is: for provenance and doctor. */
-void probe_provenance(struct provenance *out, struct arena *arena);
+/* rows: OP_KIND_COUNT of them; filled on rank 0. predict is called on rank 0 only; false = no figure. */
+MUST_CHECK bool profiler_check(struct check_row *rows, int *n_rows,
+        const struct profile_request *request, struct ranks *ranks,
+        bool (*predict)(void *self, const struct op *op, double *us, double *lo_us, double *hi_us),
+        void *self, int64_t n_points, uint64_t seed, struct err *err);
 
 #endif

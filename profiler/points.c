@@ -1,0 +1,332 @@
+/*
+ * The ops come from models/graph, asked with many sizes; nothing here knows what a layer consists of.
+ *
+ * A step's ops depend on three things apart: its rows, the decode batch with its cache, and each prefill's
+ * lengths. So each is walked along its own grid. Steps of any mixture are sums of these.
+ */
+#include "profiler/points.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "models/graph.h"
+
+enum {
+    MOST_OPS = 256,
+    FINEST = POINTS_LEVELS - 1,
+    MOST_BUSY = 16
+};
+
+/* The list under construction; doubles are merged at the end. */
+struct builder {
+    struct want *items;
+    int64_t n, most;
+    struct arena *arena;
+    const struct profile_request *request;
+    const struct model *model; /* the one being walked */
+};
+
+static void add(struct builder *b, const struct op *op, int level)
+{
+    if (b->n == b->most) {
+        int64_t more = b->most * 2 + 1024;
+        b->items = arena_grow(b->arena, b->items, b->most, more, sizeof *b->items);
+        b->most = more;
+    }
+    b->items[b->n++] = (struct want){*op, level < FINEST ? level : FINEST};
+}
+
+static bool power_of_two(int64_t n)
+{
+    return (n & (n - 1)) == 0;
+}
+
+/* 1 8 32 128 512 ... first, the other powers of two next, 3/2 of them last. */
+static int size_level(int64_t size)
+{
+    if (size == 1 || size == 8 || size == 32)
+        return 0;
+    if (!power_of_two(size))
+        return 2;
+    int log = 0;
+    while (size > 1) {
+        size /= 2;
+        log++;
+    }
+    return log >= 7 && log % 2 == 1 ? 0 : 1;
+}
+
+int points_sizes(struct size_level out[POINTS_SIZES], int64_t max)
+{
+    int n = 0;
+    for (int64_t size = 1; size < max && n < POINTS_SIZES - 2; size *= 2) {
+        out[n++] = (struct size_level){size, size_level(size)};
+        if (size >= 2 && size * 3 / 2 < max)
+            out[n++] = (struct size_level){size * 3 / 2, size_level(size * 3 / 2)};
+    }
+    out[n++] = (struct size_level){max, 0};
+    return n;
+}
+
+/* Lengths of caches: coarser than rows, costs are nearly straight lines over them. */
+static int length_sizes(struct size_level out[POINTS_SIZES], int64_t max)
+{
+    int n = 0;
+    for (int64_t size = 16; size < max && n < POINTS_SIZES - 1; size *= 2) {
+        int level = size == 64 || size == 512 || size == 4096 || size == 32768 ? 0 : 1;
+        out[n++] = (struct size_level){size, size < 64 ? 2 : level};
+    }
+    out[n++] = (struct size_level){max, 0};
+    return n;
+}
+
+static bool is_attention(enum op_kind kind)
+{
+    return kind == OP_ATTENTION_PREFILL || kind == OP_ATTENTION_DECODE;
+}
+
+static void add_step(struct builder *b, const struct split *split, const struct step_shape *shape,
+        bool attention, int level)
+{
+    struct graph_op ops[MOST_OPS];
+    struct piece whole = {0, b->model->n_layers};
+    int n = graph_step(ops, MOST_OPS, b->model, split, whole, shape);
+    for (int i = 0; i < n && i < MOST_OPS; i++)
+        if (!attention || is_attention(ops[i].op.kind))
+            add(b, &ops[i].op, level);
+}
+
+static void add_rows(struct builder *b, const struct split *split, int later)
+{
+    struct size_level sizes[POINTS_SIZES];
+    int n = points_sizes(sizes, b->request->max_tokens);
+    for (int i = 0; i < n; i++) {
+        int64_t m = sizes[i].size, seqs = b->request->max_seqs;
+        struct step_shape shape = {.tokens = m,
+                .group_tokens = m * split->attention_dp,
+                .logits_rows = m < seqs ? m : seqs};
+        add_step(b, split, &shape, false, sizes[i].level + later);
+        struct op send = {.kind = OP_SEND_RECV,
+                .dtype = DTYPE_F32,
+                .degree = 2,
+                .busy = split->busy,
+                .dim = {graph_boundary_bytes(b->model, split, m)}};
+        add(b, &send, sizes[i].level + later);
+    }
+}
+
+/* batch x mean length of its caches. MLA's projections of a decode batch are not attention: take all. */
+static void add_decode(struct builder *b, const struct split *split, int later)
+{
+    struct size_level batches[POINTS_SIZES], lengths[POINTS_SIZES];
+    int n_batches = points_sizes(batches, b->request->max_seqs);
+    int n_lengths = length_sizes(lengths, b->request->max_len);
+    for (int i = 0; i < n_batches; i++) {
+        for (int j = 0; j < n_lengths; j++) {
+            int level = batches[i].level > lengths[j].level ? batches[i].level : lengths[j].level;
+            /* Between powers of two a batch costs what its neighbours say. */
+            if (batches[i].level == 2 && lengths[j].level != 0)
+                level = FINEST;
+            struct step_shape shape = {.tokens = batches[i].size,
+                    .group_tokens = batches[i].size,
+                    .decode_batch = batches[i].size,
+                    .decode_kv_tokens = batches[i].size * lengths[j].size};
+            add_step(b, split, &shape, b->model->mla.kv_rank == 0, level + later);
+        }
+    }
+}
+
+/* A chunk of q tokens of a prompt of which `before` are in the cache. */
+static void add_prefill(struct builder *b, const struct split *split, int later)
+{
+    struct size_level chunks[POINTS_SIZES], lengths[POINTS_SIZES];
+    int64_t longest = b->request->max_tokens < b->request->max_len ? b->request->max_tokens
+                                                                   : b->request->max_len;
+    int n_chunks = points_sizes(chunks, longest),
+        n_lengths = length_sizes(lengths, b->request->max_len);
+    for (int i = 0; i < n_chunks; i++) {
+        int64_t q = chunks[i].size;
+        if (chunks[i].level == 2 && q < 48)
+            continue; /* chunks this short are rare and cost next to nothing */
+        for (int j = -1; j < n_lengths; j++) {
+            struct seq_shape seq = {q, j < 0 ? q : lengths[j].size};
+            if (j >= 0 && seq.kv_len <= q)
+                continue;
+            int level = j < 0 ? 0 : lengths[j].level + 1;
+            level = chunks[i].level > level ? chunks[i].level : level;
+            struct step_shape shape = {
+                    .tokens = q, .group_tokens = q, .prefill = &seq, .n_prefill = 1};
+            add_step(b, split, &shape, b->model->mla.kv_rank == 0, level + later);
+        }
+    }
+}
+
+static void add_split(struct builder *b, struct split split, int later)
+{
+    struct err ignored = {0};
+    if (!graph_legal(b->model, &split, &ignored))
+        return;
+    add_rows(b, &split, later);
+    add_decode(b, &split, later);
+    add_prefill(b, &split, later);
+}
+
+/* Every way to split a stage over at most `busy` ranks of `threads` threads. */
+static void add_layout(struct builder *b, int threads, int busy, int later)
+{
+    struct split split = {.threads = threads,
+            .busy = busy,
+            .dtype = b->request->dtype,
+            .kv_dtype = b->request->kv_dtype};
+    for (int tp = 1; tp <= busy; tp++) {
+        split.tp = tp;
+        split.attention_dp = 1;
+        split.ep = 1;
+        if (busy % tp != 0)
+            continue;
+        add_split(b, split, later);
+        split.ep = tp;
+        if (tp > 1 && b->model->moe.n > 0)
+            add_split(b, split, later);
+        split.tp = 1;
+        split.attention_dp = tp;
+        if (tp > 1 && b->model->moe.n > 0)
+            add_split(b, split, later);
+    }
+}
+
+/* Large products on each layout, so that its ceilings are known; not part of any model. */
+static void add_ceilings(struct builder *b, int threads, int busy)
+{
+    enum {
+        N = 2048
+    };
+    struct op op = {.kind = OP_GEMM,
+            .dtype = b->request->dtype,
+            .degree = threads,
+            .busy = busy,
+            .dim = {512, N, N}};
+    add(b, &op, 0);
+    op.dim[0] = 1;
+    op.dim[1] = INT64_C(4) * N;
+    add(b, &op, 0);
+}
+
+/* Sizes between those of the models, for lookups of other plans: requests, samples, results. */
+static void add_exchanges(struct builder *b, int degree, int busy)
+{
+    static const enum op_kind kinds[] = {OP_ALL_REDUCE, OP_ALL_GATHER, OP_SEND_RECV, OP_BROADCAST};
+    int64_t most = b->request->max_tokens * 4 * 1024;
+    for (size_t k = 0; k < sizeof kinds / sizeof *kinds; k++) {
+        int64_t end = kinds[k] == OP_BROADCAST ? 1 << 16 : most;
+        for (int64_t bytes = kinds[k] == OP_ALL_REDUCE ? 1024 : 16; bytes <= end; bytes *= 4) {
+            struct op op = {.kind = kinds[k],
+                    .dtype = DTYPE_F32,
+                    .degree = kinds[k] == OP_SEND_RECV ? 2 : degree,
+                    .busy = busy,
+                    .dim = {bytes}};
+            add(b, &op, bytes <= 1024 ? 1 : 2);
+        }
+    }
+}
+
+static void add_host(struct builder *b, const struct device_kind *kind, int devices)
+{
+    static const int one[] = {1};
+    const int *threads = kind->n_threads > 0 ? kind->threads : one;
+    int n = kind->n_threads > 0 ? kind->n_threads : 1;
+
+    for (int i = 0; i < n; i++) {
+        int most = devices / threads[i];
+        for (int busy = 1; busy <= most; busy = busy * 2 > most && busy < most ? most : busy * 2) {
+            /* All devices at work is what plans come to; the others answer what-if questions. */
+            int later = busy == most ? 0 : 1;
+            add_ceilings(b, threads[i], busy);
+            for (int m = 0; m < b->request->n_models; m++) {
+                b->model = &b->request->models[m];
+                add_layout(b, threads[i], busy, later);
+            }
+            for (int degree = 2; threads[i] == 1 && degree <= busy; degree *= 2)
+                add_exchanges(b, degree, busy);
+        }
+    }
+}
+
+static int by_op_then_level(const void *a, const void *b)
+{
+    const struct want *x = a, *y = b;
+    int order = op_compare(&x->op, &y->op);
+    return order != 0 ? order : (x->level > y->level) - (x->level < y->level);
+}
+
+/* A layout's ops stand together (a device is opened once), and of one site from large to small. */
+static int by_use(const void *a, const void *b)
+{
+    const struct want *x = a, *y = b;
+    if (x->level != y->level)
+        return x->level - y->level;
+    if (x->op.degree * x->op.busy != y->op.degree * y->op.busy)
+        return y->op.degree * y->op.busy - x->op.degree * x->op.busy;
+    if (x->op.degree != y->op.degree)
+        return x->op.degree - y->op.degree;
+    struct op p = x->op, q = y->op;
+    p.dim[0] = q.dim[0] = 0;
+    int order = op_compare(&p, &q);
+    return order != 0 ? order : op_compare(&y->op, &x->op);
+}
+
+const struct cluster_node *profiler_node(const struct cluster *cluster)
+{
+    for (int i = 0; i < cluster->n_nodes; i++) {
+        const struct device_kind *kind = cluster_kind(cluster, cluster->nodes[i].kind);
+        if (kind && kind->type == DEVICE_CPU)
+            return &cluster->nodes[i];
+    }
+    return NULL;
+}
+
+static bool check_request(const struct profile_request *request, struct err *err)
+{
+    const struct cluster_node *node = profiler_node(request->cluster);
+    if (!node)
+        return err_set(err, ERR_INPUT,
+                "the cluster %s has no node with CPU devices: only those are measured by this "
+                "build",
+                request->cluster->name);
+    if (node->devices > MOST_BUSY * 16)
+        return err_at(err, node->pos, "%d devices in a machine: expected at most %d", node->devices,
+                MOST_BUSY * 16);
+    if (request->max_tokens < 1 || request->max_seqs < 1 || request->max_len < 1
+            || request->max_tokens > 1 << 20 || request->max_seqs > 1 << 20
+            || request->max_len > 1 << 24)
+        return err_set(err, ERR_INPUT,
+                "largest step of %lld tokens and %lld sequences of %lld: expected at least 1 of "
+                "each, and "
+                "at most 1048576, 1048576 and 16777216",
+                (long long)request->max_tokens, (long long)request->max_seqs,
+                (long long)request->max_len);
+    return true;
+}
+
+bool points_of(struct points *out, const struct profile_request *request, struct arena *arena,
+        struct err *err)
+{
+    struct builder b = {.arena = arena, .request = request};
+
+    *out = (struct points){0};
+    if (!check_request(request, err))
+        return false;
+    const struct cluster_node *node = profiler_node(request->cluster);
+    add_host(&b, cluster_kind(request->cluster, node->kind), node->devices);
+    if (b.n == 0)
+        return err_set(err, ERR_INPUT, "no model was named: there is nothing to measure");
+    qsort(b.items, (size_t)b.n, sizeof *b.items, by_op_then_level);
+    int64_t kept = 0;
+    for (int64_t i = 0; i < b.n; i++)
+        if (kept == 0 || op_compare(&b.items[kept - 1].op, &b.items[i].op) != 0)
+            b.items[kept++] = b.items[i];
+    qsort(b.items, (size_t)kept, sizeof *b.items, by_use);
+    out->items = b.items;
+    out->n = kept;
+    return true;
+}

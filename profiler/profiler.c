@@ -1,0 +1,202 @@
+#include "profiler/profiler.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/clock.h"
+#include "core/log.h"
+#include "profiler/points.h"
+#include "profiler/record.h"
+#include "profiler/session.h"
+#include "profiler/trial.h"
+
+/* Least time that a point takes beside its samples: commands between ranks, a case opened and closed. */
+static const double OVERHEAD_S = 2e-3;
+/* A point gets more than its even share of what is left, because many stop early. */
+static const double SHARE = 2.5;
+
+struct work {
+    const struct want *const *wants; /* to do */
+    int64_t n;
+    const struct profile_request *request;
+    const struct measure_sink *sink;
+    struct recording recording;
+    struct profile_summary *summary;
+    int64_t begin_ns;
+};
+
+static double seconds_since(int64_t begin_ns)
+{
+    return (double)(clock_now_ns() - begin_ns) * 1e-9;
+}
+
+/* From typical rates of a core, for the estimate and for shares of the budget; measured ones come later. */
+static double roofline_s(const struct op *op)
+{
+    const double flops = 4e10 * op->degree, bytes_per_s = 1e10;
+    if (op_is_collective(op->kind))
+        return 5e-6 + op_bytes(op) / 2e9;
+    return 2e-6 + op_flop(op) / flops + op_bytes(op) / bytes_per_s;
+}
+
+static double point_estimate_s(const struct op *op, double point_budget_s)
+{
+    const double fill_bytes_per_s = 2e9;
+    double once = roofline_s(op), samples = 14 * once;
+    double cap = fmax(point_budget_s, 5 * once);
+    double setup =
+            op_is_collective(op->kind) ? 0 : (double)session_case_bytes(op) / fill_bytes_per_s;
+    return OVERHEAD_S + setup + fmin(fmax(samples, 1e-3), cap);
+}
+
+/* Keeps the highest rates of each layout. Only products count: other ops live in caches. */
+static void learn_ceiling(struct profile_summary *summary, const struct profile_point *point)
+{
+    const struct op *op = &point->op;
+    int i = 0;
+
+    if ((op->kind != OP_GEMM && op->kind != OP_LM_HEAD) || point->cost_us <= 0)
+        return;
+    while (i < summary->n_ceilings
+            && (summary->ceilings[i].degree != op->degree || summary->ceilings[i].busy != op->busy))
+        i++;
+    if (i == PROFILER_CEILINGS)
+        return;
+    struct profiler_ceiling *c = &summary->ceilings[i];
+    if (i == summary->n_ceilings) {
+        summary->n_ceilings++;
+        *c = (struct profiler_ceiling){.degree = op->degree, .busy = op->busy};
+    }
+    c->peak_flops = fmax(c->peak_flops, op_flop(op) / point->cost_us * 1e6);
+    c->peak_bytes_per_s = fmax(c->peak_bytes_per_s, op_bytes(op) / point->cost_us * 1e6);
+}
+
+/* Splits what is wanted into known and to do; estimates the rest. */
+static void plan_work(struct work *work, const struct points *points, struct arena *arena)
+{
+    const struct profile *known = work->request->known;
+    const struct want **todo = ARENA_NEW(arena, const struct want *, points->n);
+
+    work->summary->wanted = points->n;
+    for (int64_t i = 0; i < points->n; i++) {
+        const struct profile_point *point =
+                known ? profile_find(known, &points->items[i].op) : NULL;
+        if (point) {
+            work->summary->known++;
+            learn_ceiling(work->summary, point);
+            continue;
+        }
+        todo[work->n++] = &points->items[i];
+        work->summary->estimate_s +=
+                point_estimate_s(&points->items[i].op, work->request->point_budget_s);
+    }
+    work->wants = todo;
+    if (work->request->budget_s > 0)
+        work->summary->estimate_s = fmin(work->summary->estimate_s, work->request->budget_s);
+}
+
+/* What the point may take, so that the last ones get their turn too. */
+static struct trial_limits limits_for(const struct work *work, int64_t i)
+{
+    struct trial_limits limits = trial_limits_default;
+    const struct profile_request *request = work->request;
+
+    limits.budget_s = request->point_budget_s;
+    if (request->budget_s > 0) {
+        double left = request->budget_s - seconds_since(work->begin_ns);
+        double share = SHARE * left / (double)(work->n - i) - OVERHEAD_S;
+        limits.budget_s = fmin(limits.budget_s, fmax(share, 1e-3));
+    }
+    return limits;
+}
+
+static bool deliver(struct work *work, const struct trial_result *result, struct err *err)
+{
+    work->summary->measured++;
+    work->summary->disturbed += result->disturbed;
+    learn_ceiling(work->summary, &result->point);
+    if (work->request->record)
+        record_add(&work->recording, &result->point, result->samples);
+    return !work->sink->point
+           || work->sink->point(work->sink->self, &result->point, result->samples, err);
+}
+
+static bool measure_all(struct work *work, const struct source *source, struct err *err)
+{
+    double budget_s = work->request->budget_s;
+
+    for (int64_t i = 0; i < work->n; i++) {
+        struct arena arena = {0};
+        struct trial_result result;
+        struct trial_limits limits = limits_for(work, i);
+        double spent_s = seconds_since(work->begin_ns);
+
+        if (budget_s > 0 && spent_s >= budget_s) {
+            work->summary->left = work->n - i;
+            return true;
+        }
+        double eta_s =
+                i > 0 ? spent_s / (double)i * (double)(work->n - i) : work->summary->estimate_s;
+        if (budget_s > 0)
+            eta_s = fmin(eta_s, budget_s - spent_s);
+        log_progress("measuring", i, work->n, eta_s);
+        enum source_answer answer =
+                trial_run(&result, source, &work->wants[i]->op, &limits, &arena, err);
+        bool ok = answer == SOURCE_SKIP || (answer == SOURCE_OK && deliver(work, &result, err));
+        work->summary->skipped += answer == SOURCE_SKIP;
+        arena_free(&arena);
+        if (!ok)
+            return false;
+    }
+    return true;
+}
+
+static bool lead(struct work *work, struct session *session, struct err *err)
+{
+    const struct profile_request *request = work->request;
+
+    if (request->record)
+        record_begin(&work->recording, profiler_node(request->cluster)->kind);
+    work->begin_ns = clock_now_ns();
+    bool ok = measure_all(work, session_source(session), err);
+    log_progress("measuring", work->n, work->n, 0);
+    work->summary->seconds = seconds_since(work->begin_ns);
+    if (request->record) {
+        /* What was measured before a failure is worth keeping; the failure is what gets told. */
+        struct err second = {0};
+        if (!record_end(&work->recording, request->record, ok ? err : &second))
+            ok = false;
+    }
+    return ok;
+}
+
+bool profiler_run(struct profile_summary *summary, const struct profile_request *request,
+        struct ranks *ranks, const struct measure_sink *sink, struct err *err)
+{
+    struct arena arena = {0};
+    struct points points = {0};
+    struct session session = {0};
+    struct profile_request filled = *request;
+    struct work work = {.request = &filled, .sink = sink, .summary = summary};
+    bool leads = ranks_rank(ranks) == 0;
+
+    *summary = (struct profile_summary){0};
+    if (filled.point_budget_s <= 0)
+        filled.point_budget_s = trial_limits_default.budget_s;
+    bool ok = !leads || points_of(&points, &filled, &arena, err);
+    ok = ranks_agree(ranks, ok, err);
+    if (ok && leads)
+        plan_work(&work, &points, &arena);
+    ranks_broadcast(ranks, &work.n, sizeof work.n, 0);
+    if (ok && sink && work.n > 0) {
+        ok = session_open(&session, &filled, ranks, &arena, err);
+        if (ok)
+            ok = leads ? lead(&work, &session, err) : session_follow(&session, err);
+        session_close(&session);
+        ok = ranks_agree(ranks, ok, err);
+    }
+    ranks_broadcast(ranks, summary, sizeof *summary, 0);
+    arena_free(&arena);
+    return ok;
+}

@@ -1,0 +1,439 @@
+/*
+ * Rank 0 decides, the others follow: each step of a measurement is a command that rank 0 broadcasts. The
+ * broadcasts yield the CPU while they wait; between commands, ranks that take part in an op meet in a
+ * spinning barrier before every sample, so that all of them are busy at once.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include "core/clock.h"
+#include "kernels/op_table.h"
+#include "profiler/coll_case.h"
+#include "profiler/source.h"
+
+enum {
+    CANARY_ROUNDS = 20000, /* about 30 us of dependent multiplications */
+    SHORT_US = 20,         /* ops shorter than this are timed several at a time */
+    SAMPLE_US = 60,
+    MOST_REPEATS = 200,
+    MOST_GROUPS = 16,
+    OTHER_KEY = 1000
+};
+static const double SLOW_CLOCK = 1.15, LONG_US = 20e3;
+static const int64_t MOST_COLD = INT64_C(256) << 20;
+
+enum action {
+    BEGIN,
+    SAMPLE,
+    END,
+    CLOSE
+};
+
+struct command {
+    enum action action;
+    int n;
+    struct op op;
+};
+
+/* What each rank hands in for a sample. */
+struct stamp {
+    int64_t begin_ns, end_ns;
+    int32_t hit, slow;
+};
+
+struct group {
+    int degree, n;
+    struct coll *coll; /* NULL where this rank is not in one */
+};
+
+struct host {
+    struct ranks *ranks;
+    struct dev *dev;
+    int threads;
+    struct group groups[MOST_GROUPS];
+    int n_groups;
+    struct op op;
+    struct op_case *compute;
+    struct coll_case exchange;
+    struct coll *together; /* the barrier before a sample */
+    int repeats;
+    double canary_us; /* best so far */
+    struct stamp *mine, *all;
+};
+
+static int64_t cache_bytes(void)
+{
+#ifdef _SC_LEVEL3_CACHE_SIZE
+    long bytes = sysconf(_SC_LEVEL3_CACHE_SIZE);
+    if (bytes <= 0)
+        bytes = sysconf(_SC_LEVEL2_CACHE_SIZE);
+    if (bytes > 0)
+        return bytes;
+#endif
+    return INT64_C(32) << 20;
+}
+
+int64_t source_cold_bytes(int busy)
+{
+    int64_t bytes = 2 * cache_bytes() / (busy > 0 ? busy : 1);
+    return bytes < MOST_COLD ? bytes : MOST_COLD;
+}
+
+/* The same work every time: slower means a slower clock, or somebody else on the core. */
+static double canary_us(void)
+{
+    int64_t begin = clock_now_ns();
+    volatile uint64_t sink = 1;
+    uint64_t x = sink;
+    for (int i = 0; i < CANARY_ROUNDS; i++)
+        x = x * 6364136223846793005u + 1442695040888963407u;
+    sink = x;
+    return (double)(clock_now_ns() - begin) * 1e-3;
+}
+
+static bool clock_is_slow(struct host *host)
+{
+    double best = canary_us();
+    for (int i = 0; i < 2 && best > host->canary_us * SLOW_CLOCK; i++) {
+        double again = canary_us();
+        best = again < best ? again : best;
+    }
+    if (host->canary_us == 0 || best < host->canary_us)
+        host->canary_us = best;
+    return best > host->canary_us * SLOW_CLOCK;
+}
+
+/* Ticks (usually 10 ms) that the hypervisor kept from this machine. */
+static int64_t stolen_ticks(void)
+{
+    long long t[8] = {0};
+    FILE *file = fopen("/proc/stat", "re");
+    if (!file)
+        return 0;
+    char line[256] = "", *at = line + 3;
+    if (fgets(line, sizeof line, file) && strncmp(line, "cpu", 3) == 0)
+        for (int i = 0; i < 8; i++)
+            t[i] = strtoll(at, &at, 10);
+    fclose(file);
+    return t[7];
+}
+
+static int64_t times_lost_cpu(void)
+{
+    struct rusage usage;
+    return getrusage(RUSAGE_SELF, &usage) == 0 ? usage.ru_nivcsw : 0;
+}
+
+/* The group of `degree` among the first n ranks that this rank is in: NULL where it is in none. Opened by
+ * all ranks that are in it; kept, because opening is slow. */
+static bool find_group(struct coll **out, struct host *host, int degree, int n, struct err *err)
+{
+    int rank = ranks_rank(host->ranks), members[256];
+
+    *out = NULL;
+    for (int i = 0; i < host->n_groups; i++) {
+        if (host->groups[i].degree == degree && host->groups[i].n == n) {
+            *out = host->groups[i].coll;
+            return true;
+        }
+    }
+    if (host->n_groups == MOST_GROUPS || degree > 256)
+        return err_set(err, ERR_BUG, "too many or too large groups of ranks: %d of %d", degree, n);
+    struct group *group = &host->groups[host->n_groups++];
+    *group = (struct group){.degree = degree, .n = n};
+    if (rank >= n)
+        return true;
+    for (int i = 0; i < degree; i++)
+        members[i] = rank / degree * degree + i;
+    group->coll = coll_open(members, degree, OTHER_KEY + host->n_groups, false, err);
+    *out = group->coll;
+    return group->coll != NULL;
+}
+
+static bool use_threads(struct host *host, int threads, struct err *err)
+{
+    if (host->dev && host->threads == threads)
+        return true;
+    dev_close(host->dev);
+    host->dev = NULL;
+    struct dev_options options = {
+            .threads = threads, .first_cpu = ranks_rank(host->ranks) * threads};
+    host->dev = dev_host_open(&options, err);
+    host->threads = threads;
+    return host->dev != NULL;
+}
+
+/* Ranks that work at once: `busy`, in whole groups for a collective, and at least one group. */
+static int participants(const struct op *op)
+{
+    if (!op_is_collective(op->kind))
+        return op->busy;
+    int degree = coll_case_degree(op);
+    return op->busy < degree ? degree : op->busy / degree * degree;
+}
+
+static bool takes_part(const struct host *host, const struct op *op)
+{
+    return ranks_rank(host->ranks) < participants(op);
+}
+
+static void run_once(struct host *host)
+{
+    if (host->compute)
+        op_case_run(host->compute);
+    else
+        coll_case_run(&host->exchange);
+}
+
+/* Weights and caches stay as they are; the first run also makes the pages and starts the threads. */
+static double warm_up(struct host *host)
+{
+    double us = 0;
+    for (int i = 0; i < 3 && us < LONG_US; i++) {
+        coll_barrier(host->together);
+        int64_t begin = clock_now_ns();
+        run_once(host);
+        us = (double)(clock_now_ns() - begin) * 1e-3;
+    }
+    return us;
+}
+
+static bool open_case(struct host *host, struct err *err)
+{
+    const struct op *op = &host->op;
+    struct coll *group = NULL;
+    int n = participants(op);
+
+    /* Groups first, by every rank in the same order, whether it is in one or not. */
+    if (!find_group(&host->together, host, n, n, err))
+        return false;
+    if (op_is_collective(op->kind)) {
+        if (!find_group(&group, host, coll_case_degree(op), n, err))
+            return false;
+        return !takes_part(host, op)
+               || (use_threads(host, 1, err) && coll_case_open(&host->exchange, op, group, err));
+    }
+    if (!takes_part(host, op))
+        return true;
+    if (!use_threads(host, op->degree, err))
+        return false;
+    host->compute = op_case_open(host->dev, op, source_cold_bytes(n), 1, err);
+    return host->compute != NULL;
+}
+
+static void close_case(struct host *host)
+{
+    op_case_close(host->compute);
+    host->compute = NULL;
+    coll_case_close(&host->exchange);
+}
+
+static bool do_begin(struct host *host, const struct op *op, struct err *err)
+{
+    double us = 0;
+
+    host->op = *op;
+    host->repeats = 1;
+    bool ok = ranks_agree(host->ranks, open_case(host, err), err);
+    if (ok && takes_part(host, op))
+        us = warm_up(host);
+    us = ranks_max(host->ranks, us);
+    /* A collective is timed alone: from the common start to the last one's end. */
+    if (ok && host->compute && us < SHORT_US)
+        host->repeats = us * MOST_REPEATS < SAMPLE_US ? MOST_REPEATS : (int)(SAMPLE_US / us) + 1;
+    if (!ok)
+        close_case(host);
+    return ok;
+}
+
+static void take_samples(struct host *host, int n)
+{
+    bool slow = clock_is_slow(host);
+    for (int i = 0; i < n; i++) {
+        if (!host->compute)
+            coll_case_touch(&host->exchange);
+        int64_t lost = times_lost_cpu();
+        coll_barrier(host->together);
+        int64_t begin = clock_now_ns();
+        for (int r = 0; r < host->repeats; r++)
+            run_once(host);
+        int64_t end = clock_now_ns();
+        host->mine[i] = (struct stamp){begin, end, times_lost_cpu() != lost, slow};
+    }
+}
+
+static void do_sample(struct host *host, int n)
+{
+    memset(host->mine, 0, (size_t)n * sizeof *host->mine);
+    if (takes_part(host, &host->op))
+        take_samples(host, n);
+    ranks_gather(host->ranks, host->mine, n * (int64_t)sizeof *host->mine, host->all, 0);
+}
+
+static void send_command(struct host *host, struct command *command)
+{
+    ranks_broadcast(host->ranks, command, sizeof *command, 0);
+}
+
+static enum source_answer host_begin(void *self, const struct op *op, struct err *err)
+{
+    struct host *host = self;
+    char text[160];
+
+    if (participants(op) > ranks_count(host->ranks)) {
+        err_set(err, ERR_BUG, "%s needs more ranks than this job has", op_show(text, op));
+        return SOURCE_FAIL;
+    }
+    int64_t bytes = op_is_collective(op->kind) ? coll_case_bytes(op)
+                                               : op_case_bytes(op, source_cold_bytes(op->busy));
+    int64_t pages = sysconf(_SC_AVPHYS_PAGES), page = sysconf(_SC_PAGESIZE);
+    if (pages > 0 && (double)bytes * op->busy > 0.8 * (double)pages * (double)page)
+        return SOURCE_SKIP;
+    struct command command = {.action = BEGIN, .op = *op};
+    send_command(host, &command);
+    if (do_begin(host, op, err))
+        return SOURCE_OK;
+    if (err->kind != ERR_ENV)
+        return SOURCE_FAIL;
+    err_clear(err); /* no memory on some rank */
+    return SOURCE_SKIP;
+}
+
+/* Each rank's time is a sample of a compute op; a collective has one, until its last rank is done. */
+static void add_collective(struct batch *out, const struct host *host, int i, int n, int n_ranks)
+{
+    int64_t begin = 0, end = 0;
+    bool hit = false;
+    for (int r = 0; r < n_ranks; r++) {
+        const struct stamp *s = &host->all[r * n + i];
+        begin = s->begin_ns > begin ? s->begin_ns : begin;
+        end = s->end_ns > end ? s->end_ns : end;
+        hit = hit || s->hit;
+    }
+    double us = (double)(end - begin) * 1e-3;
+    if (hit)
+        out->hit_us[out->n_hit++] = us;
+    else
+        out->us[out->n++] = us;
+}
+
+static void add_compute(struct batch *out, const struct host *host, int i, int n, int n_ranks)
+{
+    for (int r = 0; r < n_ranks; r++) {
+        const struct stamp *s = &host->all[r * n + i];
+        double us = (double)(s->end_ns - s->begin_ns) * 1e-3 / host->repeats;
+        if (s->hit)
+            out->hit_us[out->n_hit++] = us;
+        else
+            out->us[out->n++] = us;
+    }
+}
+
+static bool host_sample(void *self, int n, struct batch *out)
+{
+    struct host *host = self;
+    const struct op *op = &host->op;
+    bool collective = op_is_collective(op->kind);
+    int n_ranks = participants(op);
+
+    /* Ranks pool their samples: half as many rounds with two of them. */
+    if (!collective && n_ranks > 1)
+        n = (n + n_ranks - 1) / n_ranks;
+    if (n < 2)
+        n = 2;
+    struct command command = {.action = SAMPLE, .n = n, .op = *op};
+    int64_t stolen = stolen_ticks();
+    send_command(host, &command);
+    do_sample(host, n);
+    *out = (struct batch){.disturbed = stolen_ticks() != stolen};
+    for (int i = 0; i < n * n_ranks; i++)
+        out->disturbed = out->disturbed || host->all[i].slow;
+    for (int i = 0; i < n && (i + 1) * n_ranks <= SOURCE_MOST; i++) {
+        if (collective)
+            add_collective(out, host, i, n, n_ranks);
+        else
+            add_compute(out, host, i, n, n_ranks);
+    }
+    return true;
+}
+
+static void host_end(void *self)
+{
+    struct host *host = self;
+    struct command command = {.action = END};
+    send_command(host, &command);
+    close_case(host);
+}
+
+static void host_close(void *self)
+{
+    struct host *host = self;
+    struct command command = {.action = CLOSE};
+    send_command(host, &command);
+}
+
+struct source source_host(struct host *host)
+{
+    return (struct source){host, host_begin, host_sample, host_end, host_close, .cold = true};
+}
+
+bool source_host_serve(struct host *host, struct err *err)
+{
+    for (;;) {
+        struct command command;
+        struct err seen = {0}; /* rank 0 has it too, and decides */
+        send_command(host, &command);
+        switch (command.action) {
+        case BEGIN:
+            if (!do_begin(host, &command.op, &seen) && seen.kind != ERR_ENV)
+                *err = seen;
+            break;
+        case SAMPLE:
+            do_sample(host, command.n);
+            break;
+        case END:
+            close_case(host);
+            break;
+        case CLOSE:
+            return err->kind == ERR_NONE;
+        }
+    }
+}
+
+struct host *source_host_open(struct ranks *ranks, struct err *err)
+{
+    struct host *host = calloc(1, sizeof *host);
+    bool ok = host != NULL;
+
+    if (ok) {
+        host->ranks = ranks;
+        host->mine = calloc(SOURCE_MOST, sizeof *host->mine);
+        host->all = calloc((size_t)SOURCE_MOST * (size_t)ranks_count(ranks), sizeof *host->all);
+        ok = host->mine && host->all;
+    }
+    if (!ok)
+        err_set(err, ERR_ENV, "no memory to measure with");
+    if (ranks_agree(ranks, ok, err)) {
+        for (int i = 0; i < 50; i++)
+            clock_is_slow(host); /* finds the best */
+        return host;
+    }
+    source_host_close(host);
+    return NULL;
+}
+
+void source_host_close(struct host *host)
+{
+    if (!host)
+        return;
+    close_case(host);
+    for (int i = 0; i < host->n_groups; i++)
+        coll_close(host->groups[i].coll);
+    dev_close(host->dev);
+    free(host->mine);
+    free(host->all);
+    free(host);
+}
