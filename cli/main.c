@@ -19,8 +19,12 @@
 /* One line each, in the order in which they are used. */
 static const struct command *const commands[] = {
         &command_doctor,
+        &command_profile,
         &command_model,
         &command_weights,
+        &command_report,
+        &command_gate,
+        &command_db,
         &command_version,
         NULL,
 };
