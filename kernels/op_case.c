@@ -54,7 +54,10 @@ static int64_t output_count(const struct op_case *c, int copy)
 
 const float *op_case_output(const struct op_case *c, int64_t *n)
 {
-    int copy = c->last < 0 ? 0 : c->last;
+    int copy = c->last;
+    *n = 0;
+    if (copy < 0)
+        return NULL; /* it has not run */
     *n = output_count(c, copy);
     /* The arena is the case's own; giving out floats does not change the case. */
     struct op_case *owner = (struct op_case *)(uintptr_t)c;

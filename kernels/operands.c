@@ -42,6 +42,14 @@ void *build_take(struct builder *b, int64_t bytes)
     return memory;
 }
 
+void *build_output(struct builder *b, int64_t bytes)
+{
+    void *memory = build_take(b, bytes);
+    if (memory)
+        memset(memory, 0xff, (size_t)bytes);
+    return memory;
+}
+
 struct fill {
     void *data;
     enum dtype dtype;

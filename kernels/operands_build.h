@@ -19,6 +19,8 @@ struct builder {
 
 int64_t build_below(struct builder *b, int64_t n);  /* a random number in [0, n) */
 void *build_take(struct builder *b, int64_t bytes); /* zeroed */
+/* For what the op writes: full of NaN, so that what it leaves out shows. */
+void *build_output(struct builder *b, int64_t bytes);
 /* Uniform in (-scale, scale). */
 void *build_random(struct builder *b, enum dtype dtype, int64_t n, float scale);
 float *build_floats(struct builder *b, int64_t n);

@@ -16,7 +16,7 @@ void build_gemm(struct builder *b)
 {
     int64_t m = b->op->dim[0], n = b->op->dim[1], k = b->op->dim[2];
     int count = build_copies(b, n * k * dtype_bytes(b->op->dtype), 2);
-    float *x = build_floats(b, m * k), *y = build_take(b, (m * n) * 4);
+    float *x = build_floats(b, m * k), *y = build_output(b, m * n * 4);
     for (int i = 0; i < count; i++)
         b->out->args[i].gemm = (struct gemm_args){.x = x,
                 .ldx = k,
@@ -58,7 +58,7 @@ void build_attention(struct builder *b)
     int count = build_copies(b, n_seqs * per_seq * block * 2 * dtype_bytes(b->op->dtype), 2);
     int64_t n_blocks = count * n_seqs * per_seq, width = dim[2] * dim[4];
     const float *q = build_floats(b, n_seqs * q_len * width);
-    float *out = build_take(b, (n_seqs * q_len * width) * 4);
+    float *out = build_output(b, n_seqs * q_len * width * 4);
     struct kv_layer cache = {.k = build_random(b, b->op->dtype, n_blocks * block, 1),
             .v = build_random(b, b->op->dtype, n_blocks * block, 1),
             .dtype = b->op->dtype,
@@ -95,7 +95,7 @@ void build_rmsnorm(struct builder *b)
     b->out->args[0].rmsnorm = (struct rmsnorm_args){.x = build_floats(b, n),
             .residual = b->op->dim[2] ? build_floats(b, n) : NULL,
             .gain = build_floats(b, b->op->dim[1]),
-            .out = build_take(b, (n)*4),
+            .out = build_output(b, n * 4),
             .eps = 1e-6f};
     b->out->outputs = rmsnorm_outputs;
 }
@@ -168,7 +168,7 @@ void build_activation(struct builder *b)
     b->out->args[0].activation =
             (struct activation_args){.x = build_random(b, DTYPE_F32, m * 2 * n, 4),
                     .ldx = 2 * n,
-                    .out = build_take(b, (m * n) * 4)};
+                    .out = build_output(b, m * n * 4)};
     b->out->outputs = activation_outputs;
 }
 
@@ -187,8 +187,8 @@ void build_sample(struct builder *b)
     build_copies(b, 0, 1);
     b->out->args[0].sample = (struct sample_args){.logits = build_floats(b, m * vocab),
             .ld = vocab,
-            .token = build_take(b, m * 4),
-            .value = build_take(b, (m)*4)};
+            .token = build_output(b, m * 4),
+            .value = build_output(b, m * 4)};
     b->out->outputs = sample_outputs;
 }
 
@@ -203,7 +203,7 @@ void build_copy(struct builder *b)
     int64_t n = (b->op->dim[0] + 3) / 4;
     build_copies(b, 0, 1);
     b->out->args[0].copy =
-            (struct copy_args){.from = build_floats(b, n), .to = build_take(b, (n)*4)};
+            (struct copy_args){.from = build_floats(b, n), .to = build_output(b, n * 4)};
     b->out->outputs = copy_outputs;
 }
 
@@ -224,7 +224,7 @@ void build_embedding(struct builder *b)
         tokens[i] = (int32_t)build_below(b, rows);
     struct embedding_args args = {.table = build_random(b, b->op->dtype, rows * hidden, 1),
             .rows = rows,
-            .out = build_take(b, (m * hidden) * 4)};
+            .out = build_output(b, m * hidden * 4)};
     for (int i = 0; i < count; i++) {
         b->out->args[i].embedding = args;
         b->out->args[i].embedding.tokens = tokens ? tokens + m * i : NULL;

@@ -20,8 +20,8 @@ void build_router(struct builder *b)
     int count = build_copies(b, n * dtype_bytes(b->op->dtype), 2);
     struct router_args args = {.x = build_floats(b, m * hidden),
             .normalise = true,
-            .expert = build_take(b, m * b->op->dim[3] * 4),
-            .weight = build_take(b, (m * b->op->dim[3]) * 4)};
+            .expert = build_output(b, m * b->op->dim[3] * 4),
+            .weight = build_output(b, m * b->op->dim[3] * 4)};
     for (int i = 0; i < count; i++) {
         args.w = build_random(b, b->op->dtype, n, build_scale(hidden));
         b->out->args[i].router = args;
@@ -65,9 +65,9 @@ void build_permute(struct builder *b)
     int count = build_copies(b, 4, b->cold_bytes > 0 ? ROUTING_COPIES : 1);
     count = b->out->n_copies = count < ROUTING_COPIES ? count : ROUTING_COPIES;
     struct permute_args args = {.x = build_floats(b, m * hidden),
-            .rows = build_take(b, m * top_k * hidden * 4),
-            .pair = build_take(b, m * top_k * 4),
-            .offsets = build_take(b, (b->op->dim[2] + 1) * 4)};
+            .rows = build_output(b, m * top_k * hidden * 4),
+            .pair = build_output(b, m * top_k * 4),
+            .offsets = build_output(b, (b->op->dim[2] + 1) * 4)};
     for (int i = 0; i < count; i++) {
         args.expert = draw_experts(b, m, b->op->dim[3], top_k);
         b->out->args[i].permute = args;
@@ -89,7 +89,7 @@ void build_combine(struct builder *b)
     count = b->out->n_copies = count < ROUTING_COPIES ? count : ROUTING_COPIES;
     struct combine_args args = {.rows = build_floats(b, m * top_k * hidden),
             .weight = build_floats(b, m * top_k),
-            .out = build_take(b, m * hidden * 4)};
+            .out = build_output(b, m * hidden * 4)};
     for (int i = 0; i < count; i++) {
         const int32_t *expert = draw_experts(b, m, b->op->dim[3], top_k);
         int32_t *pair = build_take(b, m * top_k * 4);
@@ -157,8 +157,8 @@ void build_expert(struct builder *b)
     int64_t sets = b->cold_bytes > 0 ? b->cold_bytes / (local * one) + 1 : 1;
     sets = sets < count ? sets : count;
     struct expert_args args = {.rows = build_floats(b, rows * hidden),
-            .out = build_take(b, rows * hidden * 4),
-            .scratch = build_take(b, rows * 3 * inter * 4)};
+            .out = build_output(b, rows * hidden * 4),
+            .scratch = build_output(b, rows * 3 * inter * 4)};
     int32_t *offsets = build_take(b, count * (local + 1) * 4);
     for (int64_t i = 0; i < count; i++) {
         if (i < sets) {
