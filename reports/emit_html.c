@@ -160,12 +160,14 @@ void page_table(struct page *page, const struct table *table)
         return;
     }
     struct text *body = &page->body;
-    text_printf(body, "<div class=\"table%s\" role=\"region\" tabindex=\"0\" aria-label=\"",
-            table->n_rows > 24 ? " tall" : "");
+    const int id = ++page->n_tables;
+    text_printf(body, "<p class=\"caption\" id=\"table-%d\">", id);
     text_html(body, table->caption);
-    text_add(body, "\"><table><caption>");
-    text_html(body, table->caption);
-    text_printf(body, " <a href=\"%s.csv\">%s.csv</a></caption>\n", table->name, table->name);
+    text_printf(body, " <a href=\"%s.csv\">%s.csv</a></p>\n", table->name, table->name);
+    text_printf(body,
+            "<div class=\"table%s\" role=\"region\" tabindex=\"0\" aria-labelledby=\"table-%d\">"
+            "<table aria-labelledby=\"table-%d\">\n",
+            table->n_rows > 24 ? " tall" : "", id, id);
     table_head(body, table);
     text_add(body, "<tbody>\n");
     for (int64_t row = 0; row < table->n_rows; row++)

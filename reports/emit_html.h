@@ -21,6 +21,7 @@ struct page {
     struct text body, contents; /* HTML; contents is the list of links */
     struct json_writer charts;
     int64_t n_charts;
+    int n_tables;
     int level; /* of the open section, 0 = none */
     struct page_csv csv[32];
     int n_csv;

@@ -67,10 +67,10 @@ static const char *layout_name(const struct op *op, struct arena *arena)
 static const struct column cost_columns[] = {
         {"device", NULL, UNIT_TEXT},
         {"kind", NULL, UNIT_TEXT},
-        {"dtype", NULL, UNIT_TEXT},
-        {"degree", NULL, UNIT_ID},
-        {"busy", NULL, UNIT_ID},
         {"shape", "Shape", UNIT_TEXT},
+        {"dtype", "Type", UNIT_TEXT},
+        {"degree", "Threads or ranks", UNIT_ID},
+        {"busy", "Busy ranks", UNIT_ID},
         {"d0", NULL, UNIT_ID},
         {"d1", NULL, UNIT_ID},
         {"d2", NULL, UNIT_ID},
@@ -115,10 +115,10 @@ static void cost_row(
     int at = 0;
     row[at++] = cell_text(profile->device);
     row[at++] = cell_text(op_kind_names[op->kind]);
+    row[at++] = cell_text(shape_name(op, table->arena));
     row[at++] = cell_text(dtype_names[op->dtype]);
     row[at++] = cell_number(op->degree);
     row[at++] = cell_number(op->busy);
-    row[at++] = cell_text(shape_name(op, table->arena));
     for (int i = 0; i < OP_DIMS; i++)
         row[at++] = cell_number((double)op->dim[i]);
     row[at++] = cell_number(point->cost_us);

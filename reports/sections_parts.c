@@ -73,7 +73,7 @@ static void memory_rank(struct table *table, struct memory_bars *bars,
     for (int i = 0; i < 3; i++)
         bars->series[i].points[bars->n] = chart_point_at(NAN, parts[i] / mib);
     bars->series[3].points[bars->n] = chart_point_at(NAN, measured / mib);
-    bars->names[bars->n++] = arena_printf(chapter->arena, "%s: rank %d", plan->label, rank);
+    bars->names[bars->n++] = arena_printf(chapter->arena, "rank %d, %s", rank, plan->label);
 }
 
 static void memory_plan(struct table *table, struct memory_bars *bars,
@@ -99,11 +99,10 @@ void section_memory(const struct chapter *chapter)
             "devices of the rank had allocated at the end.");
     struct table table =
             TABLE("memory", "Memory of each rank of each plan.", memory_columns, chapter->arena);
-    struct memory_bars bars = {
-            .series = {{.name = "weights", .stack = "predicted"},
-                    {.name = "KV cache", .stack = "predicted"},
-                    {.name = "work buffers", .stack = "predicted"},
-                    {.name = "measured", .role = "chosen", .stack = "measured"}}};
+    struct memory_bars bars = {.series = {{.name = "weights", .stack = "predicted"},
+                                       {.name = "KV cache", .stack = "predicted"},
+                                       {.name = "work buffers", .stack = "predicted"},
+                                       {.name = "measured", .stack = "measured"}}};
     bars.names = ARENA_NEW(chapter->arena, const char *, 24);
     for (int i = 0; i < 4; i++)
         bars.series[i].points = ARENA_NEW(chapter->arena, struct chart_point, 24);

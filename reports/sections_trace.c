@@ -7,7 +7,7 @@
 enum {
     CURVE_POINTS = 51,
     CURVES_MOST = 8,
-    STEPS_SHOWN = 240
+    STEPS_SHOWN = 120
 };
 
 /* The latencies of a request; NaN where it has none. */

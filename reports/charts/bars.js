@@ -3,7 +3,7 @@ function barsChart(spec) {
   const datasets = spec.series.flatMap((series, i) => barDatasets(series, i));
   const stacked = spec.series.some((series) => series.stack);
   const most = Math.max(...spec.series.flatMap((series) => series.points.map((p) => p.hi || 0)));
-  const room = theme.narrow ? 16 : 40;
+  const room = theme.narrow ? 20 : 40;
   const proper = (dataset) => !dataset.interval;
   return {
     type: "bar",

@@ -6,7 +6,7 @@ function linesChart(spec) {
     const line = {
       label: series.name, points: series.points, data: series.points.map((p) => ({ x: p.x, y: p.y })),
       borderColor: colour, backgroundColor: colour, borderWidth: 2, pointStyle: theme.shape(i),
-      pointRadius: series.points.length > 40 ? 0 : 3, tension: 0, order: 1,
+      pointRadius: series.points.length > 40 ? 0 : 3, borderDash: theme.dash(i), tension: 0, order: 1,
     };
     datasets.push(line);
     if (!series.points.some((p) => p.lo !== undefined && p.hi !== undefined)) return;
@@ -39,7 +39,7 @@ function xyChart(type, spec, datasets) {
       plugins: {
         legend: {
           display: spec.series.length > 1, position: "bottom",
-          labels: { usePointStyle: true, boxWidth: 8, filter: (item, data) => proper(data.datasets[item.datasetIndex]) },
+          labels: { usePointStyle: true, boxWidth: 9, boxHeight: 9, padding: 14, filter: (item, data) => proper(data.datasets[item.datasetIndex]) },
         },
         tooltip: {
           filter: (item) => proper(item.dataset),

@@ -17,6 +17,8 @@ const theme = {
   },
   colour(series, i) { return this.roles[series.role] || this.series[i % 8]; },
   faded(colour) { return colour + "33"; },
+  /* Lines differ by their dashes as well as by their colours. */
+  dash(i) { return [[], [7, 3], [2, 3], [9, 3, 2, 3], [4, 4], [12, 4], [1, 2], [6, 2, 2, 2, 2, 2]][i % 8]; },
   shape(i) { return ["circle", "rect", "triangle", "rectRot", "crossRot", "star", "rectRounded", "cross"][i % 8]; },
 };
 
