@@ -235,7 +235,7 @@ static char *to_json(const struct session *session, const struct gate_report *re
     }
     json_end(&w);
     json_end(&w);
-    char *text = arena_printf(session->cli->arena, "%s\n", w.text);
+    char *text = arena_strdup(session->cli->arena, w.text);
     json_writer_free(&w);
     return text;
 }

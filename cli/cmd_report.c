@@ -41,7 +41,7 @@ static void print_json(const struct report_summary *summary)
         json_put_string(&w, NULL, summary->headlines[i]);
     json_end(&w);
     json_end(&w);
-    puts(w.text);
+    fputs(w.text, stdout);
     json_writer_free(&w);
 }
 

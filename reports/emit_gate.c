@@ -7,6 +7,10 @@
 const char *gate_sentence(const struct gate_report *report, struct arena *arena)
 {
     const struct gate_state *state = report->state;
+    if (state->n_total < 2 * report->rule->first)
+        return arena_printf(arena, "%s: %d runs, and the %s rule first looks after %d",
+                gate_verdict_names[state->verdict], state->n_total, report->rule->name,
+                2 * report->rule->first);
     const char *range = isfinite(state->shift_lo) && isfinite(state->shift_hi)
                                 ? arena_printf(arena, " (%+.1f to %+.1f %%)", 100 * state->shift_lo,
                                         100 * state->shift_hi)
