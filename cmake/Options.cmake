@@ -4,6 +4,8 @@ foreach(part CUDA NCCL CUPTI MPI)
     set(SHARDWRIGHT_${part} AUTO CACHE STRING "Use ${part}: AUTO, ON or OFF")
     set_property(CACHE SHARDWRIGHT_${part} PROPERTY STRINGS ${switch_values})
 endforeach()
+set(SHARDWRIGHT_TESTS AUTO CACHE STRING "Build the tests: AUTO (when cmocka is here), ON or OFF")
+set_property(CACHE SHARDWRIGHT_TESTS PROPERTY STRINGS ${switch_values})
 option(SHARDWRIGHT_FUZZ "Build the libFuzzer targets (clang)" OFF)
 
 find_program(CCACHE ccache)

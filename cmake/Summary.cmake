@@ -1,1 +1,11 @@
-message(STATUS "shardwright ${PROJECT_VERSION}: MPI ${HAVE_MPI}")
+# What this build will have, at the end of configuring; `shardwright version` says the same.
+message(STATUS "shardwright ${PROJECT_VERSION}")
+foreach(part MPI CUDA NCCL CUPTI)
+    if(HAVE_${part})
+        message(STATUS "  ${part}: yes")
+    elseif(SHARDWRIGHT_${part} STREQUAL "OFF")
+        message(STATUS "  ${part}: left out (SHARDWRIGHT_${part}=OFF)")
+    else()
+        message(STATUS "  ${part}: not found")
+    endif()
+endforeach()

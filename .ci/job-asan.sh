@@ -1,0 +1,7 @@
+#!/bin/sh
+# Address and undefined-behaviour sanitizers over everything that runs without MPI.
+set -eu
+cd "$(dirname "$0")/.."
+cmake --preset asan -DCMAKE_COMPILE_WARNING_AS_ERROR=ON >/dev/null
+cmake --build --preset asan -- -j "$(nproc)" --quiet
+ctest --preset asan -LE '^(gpu|mpi|slow|lint)$'

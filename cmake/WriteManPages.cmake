@@ -1,0 +1,15 @@
+# cmake -DPROGRAM=… -DOUT=… -P WriteManPages.cmake
+function(page file)
+    execute_process(COMMAND ${PROGRAM} ${ARGN} OUTPUT_FILE ${file} COMMAND_ERROR_IS_FATAL ANY)
+endfunction()
+
+file(MAKE_DIRECTORY ${OUT}/man/man1 ${OUT}/completions)
+page(${OUT}/completions/shardwright --completion)
+page(${OUT}/man/man1/shardwright.1 --help-roff)
+execute_process(COMMAND ${PROGRAM} --help OUTPUT_VARIABLE help COMMAND_ERROR_IS_FATAL ANY)
+string(REGEX MATCH "\nCommands[^\n]*\n(([ ][^\n]*\n)+)" list "${help}")
+string(REGEX MATCHALL "\n  [a-z][a-z-]*" commands "\n${CMAKE_MATCH_1}")
+foreach(command ${commands})
+    string(STRIP "${command}" command)
+    page(${OUT}/man/man1/shardwright-${command}.1 ${command} --help-roff)
+endforeach()
