@@ -146,7 +146,7 @@ static void experts_on_tp_ranks(void **state)
     assert_non_null(
             strstr(listed(&model, &split, one, &shape), "1 expert_gemm bf16 3 128 32 8 8 2 x1\n"));
     split.deterministic = true;
-    assert_non_null(strstr(listed(&model, &split, one, &shape), "1 combine f32 3 128 8 8 2 x1\n"
+    assert_non_null(strstr(listed(&model, &split, one, &shape), "2 combine f32 3 128 8 8 2 x1\n"
                                                                 "1 all_reduce f32 3072 x2\n"));
     split.ep = 2;
     char *text = listed(&model, &split, one, &shape);

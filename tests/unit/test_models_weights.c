@@ -1,0 +1,499 @@
+/* Checkpoints: written, opened, sliced, damaged. */
+#define _XOPEN_SOURCE 700 /* nftw */
+#include "models/weights.h"
+
+#include <ftw.h>
+#include <math.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "core/clock.h"
+#include "core/file.h"
+
+static struct arena arena;
+static char root[] = "/tmp/shardwright-weights-XXXXXX";
+
+static struct model read_model(const char *name)
+{
+    struct err err = {0};
+    struct model model;
+    if (!model_read(&model, name, SOURCE_DIR, &arena, &err))
+        fail_msg("%s", err.text);
+    return model;
+}
+
+static const char *under(const char *name)
+{
+    return arena_printf(&arena, "%s/%s", root, name);
+}
+
+static const char *write_checkpoint(
+        const struct model *model, const char *name, enum dtype dtype, int64_t shard_bytes)
+{
+    struct err err = {0};
+    struct weights_options options = {.seed = 7, .dtype = dtype, .shard_bytes = shard_bytes};
+    const char *dir = under(name);
+    if (!weights_write(model, dir, &options, &err))
+        fail_msg("%s", err.text);
+    return dir;
+}
+
+static void refused(const struct model *model, const char *dir, const char *message)
+{
+    struct err err = {0};
+    struct weights *weights = weights_open(model, dir, &err);
+
+    if (weights)
+        fail_msg("opened, expected: %s", message);
+    assert_int_equal(err.kind, ERR_INPUT);
+    if (!strstr(err.text, message))
+        fail_msg("\"%s\" lacks \"%s\"", err.text, message);
+}
+
+static bool exists(const char *dir, const char *name)
+{
+    return access(arena_printf(&arena, "%s/%s", dir, name), F_OK) == 0;
+}
+
+/* All of a tensor as f32. */
+static float *all_of(const struct weights *weights, const char *name, int64_t *n)
+{
+    struct err err = {0};
+    const struct tensor *t = weights_find(weights, name);
+    assert_non_null(t);
+    int64_t cols = t->dim[t->n_dims - 1], rows = 1;
+    for (int i = 0; i + 1 < t->n_dims; i++)
+        rows *= t->dim[i];
+    *n = rows * cols;
+    float *out = ARENA_NEW(&arena, float, *n);
+    assert_true(
+            weights_copy(out, DTYPE_F32, weights, name, (struct slice_2d){0, rows, 0, cols}, &err));
+    return out;
+}
+
+/* Every tensor of both holds the same values. */
+static void same_values(const struct weights *a, const struct weights *b, const struct model *model)
+{
+    struct err err = {0};
+    struct tensor_spec *specs;
+    int64_t n, n_a, n_b;
+
+    assert_true(weights_specs(&specs, &n, model, &arena, &err));
+    for (int64_t i = 0; i < n; i++) {
+        float *x = all_of(a, specs[i].name, &n_a), *y = all_of(b, specs[i].name, &n_b);
+        assert_int_equal(n_a, n_b);
+        assert_memory_equal(x, y, (size_t)n_a * sizeof(*x));
+    }
+}
+
+static void every_runnable_family_writes_and_opens(void **state)
+{
+    (void)state;
+    static const char *const names[] = {
+            "tiny-llama", "tiny-qwen3", "tiny-qwen3-moe", "tiny-mixtral"};
+
+    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+        struct err err = {0};
+        struct model model = read_model(names[i]), again;
+        const char *dir = write_checkpoint(&model, names[i], DTYPE_BF16, 0);
+        struct weights *weights = weights_open(&model, dir, &err);
+        if (!weights)
+            fail_msg("%s", err.text);
+        weights_close(weights);
+        assert_true(model_read(&again, dir, NULL, &arena, &err));
+        assert_string_equal(again.digest, model.digest);
+        assert_string_equal(again.path, dir);
+        assert_int_equal(again.dtype, DTYPE_BF16);
+    }
+}
+
+/* Tensors hold as many parameters as the facts say, for every family and its real size. */
+static void specs_add_up_to_the_parameters(void **state)
+{
+    (void)state;
+    static const char *const names[] = {"llama-3.1-8b", "qwen3-0.6b", "qwen3-30b-a3b",
+            "mixtral-8x7b", "deepseek-v3", "gpt-oss-20b", "llama-4-scout", "llama-4-maverick"};
+
+    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+        struct arena own = {0};
+        struct err err = {0};
+        struct model model = read_model(names[i]);
+        struct model_facts facts;
+        struct tensor_spec *specs;
+        int64_t n, total = 0;
+
+        assert_true(weights_specs(&specs, &n, &model, &own, &err));
+        for (int64_t t = 0; t < n; t++) {
+            int64_t elements = 1;
+            for (int d = 0; d < specs[t].n_dims; d++)
+                elements *= specs[t].dim[d];
+            total += elements;
+        }
+        model_facts(&facts, &model);
+        if (total != facts.total_params)
+            fail_msg("%s: tensors hold %lld, facts say %lld", names[i], (long long)total,
+                    (long long)facts.total_params);
+        arena_free(&own);
+    }
+}
+
+static void shards_hold_the_same_bytes(void **state)
+{
+    (void)state;
+    struct err err = {0};
+    struct model model = read_model("tiny-qwen3-moe");
+    const char *one = write_checkpoint(&model, "one", DTYPE_F32, 0);
+    const char *many = write_checkpoint(&model, "many", DTYPE_F32, 300000);
+    struct weights *a = weights_open(&model, one, &err), *b = weights_open(&model, many, &err);
+
+    if (!a || !b)
+        fail_msg("%s", err.text);
+    assert_true(exists(many, "model.safetensors.index.json"));
+    assert_false(exists(many, "model.safetensors"));
+    same_values(a, b, &model);
+    weights_close(b);
+
+    /* Made in memory, without a file. */
+    b = weights_open_random(&model, 7, DTYPE_F32, &err);
+    assert_non_null(b);
+    same_values(a, b, &model);
+    weights_close(b);
+    b = weights_open_random(&model, 8, DTYPE_F32, &err);
+    int64_t n;
+    assert_memory_not_equal(all_of(a, "lm_head.weight", &n), all_of(b, "lm_head.weight", &n), 64);
+    weights_close(a);
+    weights_close(b);
+}
+
+static void bf16_files_and_memory_agree(void **state)
+{
+    (void)state;
+    struct err err = {0};
+    struct model model = read_model("tiny-qwen3");
+    const char *dir = write_checkpoint(&model, "bf16", DTYPE_BF16, 0);
+    struct weights *a = weights_open(&model, dir, &err);
+    struct weights *b = weights_open_random(&model, 7, DTYPE_BF16, &err);
+
+    assert_non_null(a);
+    same_values(a, b, &model);
+    weights_close(a);
+    weights_close(b);
+}
+
+static void slices_are_cut_from_the_whole(void **state)
+{
+    (void)state;
+    static const struct slice_2d slices[] = {
+            {0, 128, 0, 128}, {5, 3, 0, 128}, {5, 3, 17, 40}, {127, 1, 127, 1}, {0, 0, 0, 0}};
+    static const enum dtype dtypes[] = {DTYPE_F32, DTYPE_BF16};
+    const char *name = "model.layers.1.self_attn.o_proj.weight";
+    struct err err = {0};
+    struct model model = read_model("tiny-qwen3");
+    struct weights *open[4] = {
+            weights_open(&model, write_checkpoint(&model, "slices-f32", DTYPE_F32, 0), &err),
+            weights_open(&model, write_checkpoint(&model, "slices-bf16", DTYPE_BF16, 0), &err),
+            weights_open_random(&model, 7, DTYPE_F32, &err),
+            weights_open_random(&model, 7, DTYPE_BF16, &err)};
+
+    for (int w = 0; w < 4; w++) {
+        int64_t n;
+        float *whole = all_of(open[w], name, &n);
+        assert_int_equal(n, 128 * 128);
+        for (size_t s = 0; s < sizeof(slices) / sizeof(slices[0]); s++) {
+            const struct slice_2d *c = &slices[s];
+            for (int d = 0; d < 2; d++) {
+                char *out = arena_alloc(&arena, 128 * 128 * 4);
+                assert_true(weights_copy(out, dtypes[d], open[w], name, *c, &err));
+                for (int64_t i = 0; i < c->rows * c->cols; i++) {
+                    float want = whole[(c->row + i / c->cols) * 128 + c->col + i % c->cols];
+                    uint16_t half;
+                    float got;
+                    memcpy(&got, out + 4 * (d == 0 ? i : 0), sizeof(got));
+                    if (d == 1) {
+                        memcpy(&half, out + 2 * i, sizeof(half));
+                        got = bf16_to_f32(half);
+                        want = bf16_to_f32(bf16_from_f32(want));
+                    }
+                    assert_memory_equal(&got, &want, sizeof(got));
+                }
+            }
+        }
+        float out[4];
+        err_clear(&err);
+        assert_false(
+                weights_copy(out, DTYPE_F32, open[w], name, (struct slice_2d){127, 2, 0, 1}, &err));
+        assert_int_equal(err.kind, ERR_BUG);
+        err_clear(&err);
+        assert_false(weights_copy(out, DTYPE_F32, open[w], "no such", (struct slice_2d){0}, &err));
+        weights_close(open[w]);
+    }
+}
+
+static void bf16_rounds_to_nearest_even(void **state)
+{
+    (void)state;
+    static const struct {
+        float from;
+        uint16_t to;
+    } cases[] = {{1.0f, 0x3f80}, {-2.0f, 0xc000}, {0.0f, 0}, {0x1.01p0f, 0x3f80},
+            {0x1.03p0f, 0x3f82}, {0x1.010002p0f, 0x3f81}, {INFINITY, 0x7f80},
+            {0x1.ffp127f, 0x7f80}};
+
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++)
+        assert_int_equal(bf16_from_f32(cases[i].from), cases[i].to);
+    assert_true(isnan(bf16_to_f32(bf16_from_f32(NAN))));
+    for (uint32_t bits = 0; bits < 65536; bits++) {
+        float value = bf16_to_f32((uint16_t)bits);
+        if (!isnan(value))
+            assert_int_equal(bf16_from_f32(value), bits);
+    }
+}
+
+static void random_values_have_the_stated_scale(void **state)
+{
+    (void)state;
+    struct err err = {0};
+    struct model model = read_model("qwen3-moe-small");
+    struct weights *weights = weights_open_random(&model, 3, DTYPE_F32, &err);
+    static const struct {
+        const char *name;
+        double mean, deviation;
+    } cases[] = {
+            {"model.layers.0.self_attn.q_proj.weight", 0, 0.0441942}, /* 1/sqrt(512) */
+            {"model.layers.3.mlp.experts.5.down_proj.weight", 0,
+                    0.0110485}, /* 1/sqrt(512 * 2 * 8) */
+            {"lm_head.weight", 0, 0.0441942},
+            {"model.norm.weight", 1, 0.0577350}, /* uniform 1 +- 0.1 */
+    };
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        int64_t n;
+        float *x = all_of(weights, cases[i].name, &n);
+        double sum = 0, squares = 0;
+        for (int64_t k = 0; k < n; k++)
+            sum += (double)x[k];
+        for (int64_t k = 0; k < n; k++)
+            squares += ((double)x[k] - sum / (double)n) * ((double)x[k] - sum / (double)n);
+        double deviation = sqrt(squares / (double)n), error = 5 / sqrt((double)n);
+        if (fabs(sum / (double)n - cases[i].mean) > cases[i].deviation * error)
+            fail_msg("%s: mean %g", cases[i].name, sum / (double)n);
+        if (fabs(deviation / cases[i].deviation - 1) > error)
+            fail_msg("%s: deviation %g", cases[i].name, deviation);
+    }
+    weights_close(weights);
+}
+
+/* ---- damage ---- */
+
+static void edit_file(const char *path, const char *from, const char *to)
+{
+    struct err err = {0};
+    char *text;
+    int64_t len;
+    assert_true(file_read(&text, &len, path, &arena, &err));
+    int64_t n = (int64_t)strlen(from);
+    assert_int_equal(n, strlen(to)); /* offsets stay */
+    for (int64_t i = 0; i + n <= len; i++) {
+        if (memcmp(text + i, from, (size_t)n) == 0) {
+            memcpy(text + i, to, (size_t)n);
+            assert_true(file_write(path, text, len, &err));
+            return;
+        }
+    }
+    fail_msg("%s holds no %s", path, from);
+}
+
+static void damaged_checkpoints_are_refused(void **state)
+{
+    (void)state;
+    struct model model = read_model("tiny-qwen3"), other = read_model("tiny-llama");
+    const char *dir = write_checkpoint(&model, "damaged", DTYPE_BF16, 0);
+    const char *path = arena_printf(&arena, "%s/model.safetensors", dir);
+    struct stat st;
+
+    refused(&other, dir, "tensor lm_head.weight of tiny-llama is missing");
+    edit_file(path, "model.norm.weight", "model.norx.weight");
+    refused(&model, dir, "tensor model.norm.weight of tiny-qwen3 is missing");
+    edit_file(path, "model.norx.weight", "model.norm.weight");
+    edit_file(path, "[512,128]", "[128,512]");
+    refused(&model, dir, "tensor model.embed_tokens.weight has 2 dimensions [128, 512, 0]");
+    edit_file(path, "[128,512]", "[512,128]");
+    struct err err = {0};
+    struct weights *weights = weights_open(&model, dir, &err);
+    assert_non_null(weights);
+    weights_close(weights);
+    assert_int_equal(stat(path, &st), 0);
+    assert_int_equal(truncate(path, st.st_size - 1), 0);
+    refused(&model, dir, "model.safetensors: tensor");
+    assert_int_equal(truncate(path, 0), 0);
+    refused(&model, dir, "0 bytes are no safetensors file");
+    assert_int_equal(unlink(path), 0);
+    refused(&model, dir, "neither model.safetensors nor model.safetensors.index.json is there");
+    refused(&model, under("no such directory"), "neither model.safetensors nor");
+}
+
+static void damaged_indices_are_refused(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *from, *to, *message;
+    } cases[] = {
+            {"model-00001-of-00002.safetensors", "../el-00001-of-00002.safetensors",
+                    "\"../el-00001-of-00002.safetensors\", expected the name of a .safetensors "
+                    "file"},
+            {"model-00001-of-00002.safetensors", "/odel-00001-of-00002.safetensors",
+                    "expected the name of"},
+            {"model-00001-of-00002.safetensors", "model-00001-of-00002.safetensorx",
+                    "expected the name of"},
+            {"model-00001-of-00002.safetensors", "model-00003-of-00002.safetensors",
+                    "No such file"},
+            {"model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors",
+                    "the index says"},
+            {"model.norm.weight", "model.norx.weight", "the index says nothing of it"},
+            {"weight_map", "weight_mop", "no object weight_map"},
+    };
+    struct model model = read_model("tiny-qwen3");
+
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        const char *dir = write_checkpoint(&model, "index", DTYPE_BF16, 1000000);
+        edit_file(arena_printf(&arena, "%s/model.safetensors.index.json", dir), cases[i].from,
+                cases[i].to);
+        refused(&model, dir, cases[i].message);
+    }
+    /* A tensor in two files. */
+    const char *dir = write_checkpoint(&model, "index", DTYPE_BF16, 1000000);
+    edit_file(arena_printf(&arena, "%s/model-00002-of-00002.safetensors", dir), "model.norm.weight",
+            "model.norm.WEIGHT");
+    refused(&model, dir, "tensor model.norm.WEIGHT");
+}
+
+static void extras_of_published_checkpoints_are_ignored(void **state)
+{
+    (void)state;
+    struct err err = {0};
+    struct model tied = read_model("tiny-qwen3"), untied = tied;
+    untied.tied_embeddings = false; /* writes lm_head.weight */
+    const char *dir = write_checkpoint(&untied, "tied", DTYPE_F32, 0);
+    struct weights *weights = weights_open(&tied, dir, &err);
+
+    assert_non_null(weights);
+    weights_close(weights);
+    refused(&untied, write_checkpoint(&tied, "tied", DTYPE_F32, 0),
+            "tensor lm_head.weight of tiny-qwen3 is missing");
+}
+
+/* A write that fails on the way leaves no checkpoint and no litter; an older one survives a failure that
+ * comes before the names are given. */
+static void a_failed_write_leaves_nothing(void **state)
+{
+    (void)state;
+    struct err err = {0};
+    struct model model = read_model("tiny-mixtral");
+    const char *old = write_checkpoint(&model, "kept", DTYPE_BF16, 0);
+    pid_t child = fork();
+
+    assert_true(child >= 0);
+    if (child == 0) {
+        struct rlimit limit = {100000, 100000}; /* bytes of a file: fails inside the data */
+        struct weights_options options = {.seed = 9, .dtype = DTYPE_F32};
+        signal(SIGXFSZ, SIG_IGN);
+        setrlimit(RLIMIT_FSIZE, &limit);
+        bool ok = weights_write(&model, under("failed"), &options, &err)
+                  || weights_write(&model, old, &options, &err);
+        _exit(!ok && err.kind == ERR_ENV && strstr(err.text, "nothing of it was kept") ? 42 : 1);
+    }
+    int status;
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_true(WIFEXITED(status));
+    assert_int_equal(WEXITSTATUS(status), 42);
+    assert_int_equal(rmdir(under("failed")), 0); /* empty */
+    assert_false(exists(old, "model.safetensors.part"));
+    struct weights *weights = weights_open(&model, old, &err);
+    assert_non_null(weights);
+    weights_close(weights);
+}
+
+static void a_killed_write_opens_as_old_or_new_or_not_at_all(void **state)
+{
+    (void)state;
+    struct model model = read_model("tiny-mixtral");
+    struct err err = {0};
+    const char *dir = write_checkpoint(&model, "killed", DTYPE_BF16, 0);
+    struct weights *old = weights_open_random(&model, 7, DTYPE_BF16, &err);
+    struct weights *new = weights_open_random(&model, 9, DTYPE_F32, &err);
+
+    for (int round = 0; round < 20; round++) {
+        pid_t child = fork();
+        assert_true(child >= 0);
+        if (child == 0) {
+            struct weights_options options = {
+                    .seed = 9, .dtype = DTYPE_F32, .shard_bytes = 1000000};
+            struct err ignored = {0};
+            _exit(weights_write(&model, dir, &options, &ignored) ? 0 : 1);
+        }
+        clock_sleep_ns(round * INT64_C(1500000));
+        kill(child, SIGKILL);
+        int status;
+        assert_int_equal(waitpid(child, &status, 0), child);
+        err_clear(&err);
+        struct weights *weights = weights_open(&model, dir, &err);
+        if (weights) {
+            const struct tensor *t = weights_find(weights, "lm_head.weight");
+            same_values(weights, t->dtype == DTYPE_F32 ? new : old, &model);
+        } else {
+            assert_int_equal(err.kind, ERR_INPUT);
+        }
+        weights_close(weights);
+    }
+    weights_close(old);
+    weights_close(new);
+}
+
+static int remove_entry(const char *path, const struct stat *st, int flag, struct FTW *ftw)
+{
+    (void)st;
+    (void)flag;
+    (void)ftw;
+    return remove(path);
+}
+
+static int setup(void **state)
+{
+    (void)state;
+    return mkdtemp(root) ? 0 : -1;
+}
+
+static int teardown(void **state)
+{
+    (void)state;
+    arena_free(&arena);
+    return nftw(root, remove_entry, 16, FTW_DEPTH | FTW_PHYS);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+            cmocka_unit_test(every_runnable_family_writes_and_opens),
+            cmocka_unit_test(specs_add_up_to_the_parameters),
+            cmocka_unit_test(shards_hold_the_same_bytes),
+            cmocka_unit_test(bf16_files_and_memory_agree),
+            cmocka_unit_test(slices_are_cut_from_the_whole),
+            cmocka_unit_test(bf16_rounds_to_nearest_even),
+            cmocka_unit_test(random_values_have_the_stated_scale),
+            cmocka_unit_test(damaged_checkpoints_are_refused),
+            cmocka_unit_test(damaged_indices_are_refused),
+            cmocka_unit_test(extras_of_published_checkpoints_are_ignored),
+            cmocka_unit_test(a_failed_write_leaves_nothing),
+            cmocka_unit_test(a_killed_write_opens_as_old_or_new_or_not_at_all),
+    };
+    return cmocka_run_group_tests(tests, setup, teardown);
+}
