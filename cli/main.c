@@ -20,11 +20,14 @@
 static const struct command *const commands[] = {
         &command_doctor,
         &command_profile,
+        &command_plan,
+        &command_simulate,
         &command_model,
         &command_weights,
         &command_report,
         &command_gate,
         &command_db,
+        &command_run,
         &command_version,
         NULL,
 };
