@@ -58,13 +58,14 @@ struct fill {
     float scale;
 };
 
-/* One hash of the index per element: uniform in (-scale, scale), the same for every thread count. */
-static void fill_part(void *arg, int part, int parts)
+/* Hashing is slow beside copying, so the values repeat: with a prime period, so that no two rows of a matrix
+ * are equal. */
+#define FILL_PERIOD 1021
+
+static void fill_first(const struct fill *f, int64_t n)
 {
-    const struct fill *f = arg;
-    int64_t end = f->n * (part + 1) / parts;
-    for (int64_t i = f->n * part / parts; i < end; i++) {
-        uint32_t x = (uint32_t)i * 0x9e3779b1u ^ f->seed ^ (uint32_t)(i >> 32);
+    for (int64_t i = 0; i < n; i++) {
+        uint32_t x = (uint32_t)i * 0x9e3779b1u ^ f->seed;
         x ^= x >> 15;
         x *= 0x85ebca77u;
         x ^= x >> 13;
@@ -74,12 +75,28 @@ static void fill_part(void *arg, int part, int parts)
     }
 }
 
+/* Periods 1, 2, ... of a longer array; the first is there. */
+static void fill_part(void *arg, int part, int parts)
+{
+    const struct fill *f = arg;
+    int64_t width = dtype_bytes(f->dtype), periods = (f->n - 1) / FILL_PERIOD;
+    int64_t end = periods * (part + 1) / parts;
+    for (int64_t p = periods * part / parts; p < end; p++) {
+        int64_t at = (p + 1) * FILL_PERIOD;
+        int64_t n = f->n - at < FILL_PERIOD ? f->n - at : FILL_PERIOD;
+        memcpy((char *)f->data + at * width, f->data, (size_t)(n * width));
+    }
+}
+
 void *build_random(struct builder *b, enum dtype dtype, int64_t n, float scale)
 {
     void *data = build_take(b, n * dtype_bytes(dtype));
     struct fill fill = {data, dtype, n, (uint32_t)next_seed(b), scale};
-    if (data)
-        dev_parallel(b->dev, fill_part, &fill);
+    if (data && n > 0) {
+        fill_first(&fill, n < FILL_PERIOD ? n : FILL_PERIOD);
+        if (n > FILL_PERIOD)
+            dev_parallel(b->dev, fill_part, &fill);
+    }
     return data;
 }
 
