@@ -1,0 +1,282 @@
+#include "cli/cli.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "cli/costs.h"
+#include "core/file.h"
+#include "core/json.h"
+#include "core/log.h"
+#include "core/str.h"
+#include "planner/planner.h"
+
+struct plan_options {
+    const char *cluster, *workload, *db, *force, *out, *export_lp;
+    int dtype, kv_dtype, objective, simulate;
+    bool deterministic, reproducible, explain;
+    double time_limit_s;
+};
+
+static const char *const objectives[] = {"throughput", "ttft", "tpot", NULL};
+static const char *const weight_dtypes[] = {"f32", "bf16", "f16", "f8", NULL};
+/* Index 0 follows the weights; the others are shifted by one. */
+static const char *const cache_dtypes[] = {"weights", "f32", "bf16", "f16", "f8", NULL};
+
+#define AT(field) offsetof(struct plan_options, field)
+static const struct opt opts[] = {
+        {"cluster", 'c', OPT_STRING, AT(cluster), .value = "FILE", .required = true,
+                .help = "machines, devices and links"},
+        {"workload", 'w', OPT_STRING, AT(workload), .value = "FILE", .required = true,
+                .help = "requests and service objectives"},
+        {"db", 0, OPT_STRING, AT(db), .value = "FILE",
+                .help = "measured costs; without it the cluster's datasheet figures"},
+        {"dtype", 0, OPT_ENUM, AT(dtype), .names = weight_dtypes, .def = "bf16",
+                .help = "of the weights"},
+        {"kv-dtype", 0, OPT_ENUM, AT(kv_dtype), .names = cache_dtypes, .def = "weights",
+                .help = "of the KV cache"},
+        {"objective", 0, OPT_ENUM, AT(objective), .names = objectives, .def = "throughput",
+                .help = "what to make best"},
+        {"force", 0, OPT_STRING, AT(force), .value = "KEY=VALUE,...",
+                .help = "insist on tp, pp, dp, ep, adp, threads, layers (10+18), max_seqs, "
+                        "max_tokens, in_flight or kv_blocks"},
+        {"deterministic", 0, OPT_FLAG, AT(deterministic),
+                .help = "the same tokens for every plan, bit for bit; slower"},
+        {"reproducible", 0, OPT_FLAG, AT(reproducible),
+                .help = "leave out the solve time: same inputs, same bytes"},
+        {"time-limit", 0, OPT_SECONDS, AT(time_limit_s), .value = "TIME", .min = 0.01, .max = 1e6,
+                .def = "60s", .help = "of the solver; then the best plan known and its gap"},
+        {"simulate", 0, OPT_INT, AT(simulate), .value = "N", .min = 1, .max = 1000, .def = "8",
+                .help = "layouts whose plans are simulated on the workload"},
+        {"explain", 0, OPT_FLAG, AT(explain),
+                .help = "print every stage and where its memory goes"},
+        {"export-lp", 0, OPT_STRING, AT(export_lp), .value = "FILE",
+                .help = "write the last integer program in LP format"},
+        {"output", 'o', OPT_STRING, AT(out), .value = "FILE",
+                .help = "write the plan here; - is stdout, without the summary"},
+        {NULL},
+};
+#undef AT
+
+static void print_stages(const struct plan *plan)
+{
+    char weights[32];
+    char kv[32];
+    char work[32];
+    char step[32];
+    puts("\n  replica stage layers     kind         ranks    weights         KV       work       "
+         "step");
+    for (int r = 0; r < plan->n_replicas; r++)
+        for (int s = 0; s < plan->replicas[r].n_stages; s++) {
+            const struct plan_stage *stage = &plan->replicas[r].stages[s];
+            char layers[32];
+            snprintf(layers, sizeof layers, "%d-%d", stage->first_layer, stage->end_layer - 1);
+            printf("  %7d %5d %-10s %-12s %5d %10s %10s %10s %10s\n", r, s, layers, stage->kind,
+                    stage->n_ranks, str_show_bytes(weights, (double)stage->weight_bytes),
+                    str_show_bytes(kv, (double)stage->kv_bytes),
+                    str_show_bytes(work, (double)stage->work_bytes),
+                    str_show_us(step, stage->step_us));
+        }
+}
+
+static void print_certificate(const struct plan *plan)
+{
+    bool latency = strcmp(plan->certificate.objective, "output_tokens_per_s") != 0;
+    char value[32];
+    char bound[32];
+    snprintf(value, sizeof value, "%.5g", plan->certificate.value);
+    snprintf(bound, sizeof bound, "%.5g", plan->certificate.bound);
+    if (latency) {
+        str_show_us(value, plan->certificate.value);
+        str_show_us(bound, plan->certificate.bound);
+    }
+    printf("  program      steady state %s %s, no %splan beats %s: gap %.2f %%\n",
+            plan->certificate.objective, value, plan->certificate.forced ? "such " : "", bound,
+            plan->certificate.gap_frac * 100);
+    printf("               %lld integer programs, %lld nodes",
+            (long long)plan->certificate.programs, (long long)plan->certificate.nodes);
+    if (plan->certificate.solve_s > 0)
+        printf(", %.2f s", plan->certificate.solve_s);
+    printf("; %s\n", plan->certificate.oracle);
+}
+
+static void print_runners_up(const struct plan *plan)
+{
+    if (plan->n_runners_up == 0)
+        return;
+    puts("\n  tokens/s    TTFT p50    TPOT p50     memory   behind  next best plans");
+    for (int i = 0; i < plan->n_runners_up; i++) {
+        const struct plan_runner_up *r = &plan->runners_up[i];
+        char ttft[32];
+        char tpot[32];
+        char memory[32];
+        printf("  %8.1f  %10s  %10s %10s  %6.1f%%  %s\n", r->output_tokens_per_s,
+                str_show_us(ttft, r->ttft_p50_us), str_show_us(tpot, r->tpot_p50_us),
+                str_show_bytes(memory, (double)r->memory_bytes), r->loses_frac * 100, r->what);
+        printf("%60s%s\n", "", r->why);
+    }
+}
+
+static void print_summary(const struct plan *plan, bool explain, bool measured)
+{
+    const struct plan_figures *f = &plan->predicted;
+    char a[32];
+    char b[32];
+    printf("%s on %s\n  plan         %s\n", plan->model, plan->cluster, plan->name);
+    printf("  predicted    %.1f output tokens/s (%.1f to %.1f), %.3g requests/s, done in %.3g s\n",
+            f->output_tokens_per_s, f->output_tokens_per_s * f->lo_frac,
+            f->output_tokens_per_s * f->hi_frac, f->requests_per_s, f->makespan_s);
+    printf("  TTFT         median %s, p99 %s\n", str_show_us(a, f->ttft_p50_us),
+            str_show_us(b, f->ttft_p99_us));
+    printf("  TPOT         median %s, p99 %s\n", str_show_us(a, f->tpot_p50_us),
+            str_show_us(b, f->tpot_p99_us));
+    printf("  memory       %s in the fullest rank of %d\n",
+            str_show_bytes(a, (double)f->memory_bytes), plan->n_ranks);
+    printf("  bottleneck   %s\n  binding      %s\n", plan->bottleneck, plan->binding);
+    print_certificate(plan);
+    if (!measured)
+        puts("  costs        from datasheet figures, nothing was measured: see `shardwright "
+             "profile`");
+    if (explain)
+        print_stages(plan);
+    print_runners_up(plan);
+}
+
+static void put_figures(struct json_writer *w, const struct plan_figures *f)
+{
+    json_object_begin(w, "predicted");
+    json_put_double(w, "output_tokens_per_s", f->output_tokens_per_s);
+    json_put_double(w, "total_tokens_per_s", f->total_tokens_per_s);
+    json_put_double(w, "requests_per_s", f->requests_per_s);
+    json_put_double(w, "goodput_requests_per_s", f->goodput_requests_per_s);
+    json_put_double(w, "ttft_p50_us", f->ttft_p50_us);
+    json_put_double(w, "ttft_p99_us", f->ttft_p99_us);
+    json_put_double(w, "tpot_p50_us", f->tpot_p50_us);
+    json_put_double(w, "tpot_p99_us", f->tpot_p99_us);
+    json_put_double(w, "e2e_p50_us", f->e2e_p50_us);
+    json_put_double(w, "makespan_s", f->makespan_s);
+    json_put_double(w, "lo_frac", f->lo_frac);
+    json_put_double(w, "hi_frac", f->hi_frac);
+    json_put_int(w, "memory_bytes", f->memory_bytes);
+    json_end(w);
+}
+
+static void print_json(const struct plan *plan, bool measured)
+{
+    struct json_writer w = {.pretty = true};
+    json_object_begin(&w, NULL);
+    json_put_string(&w, "plan", plan->name);
+    json_put_string(&w, "model", plan->model);
+    json_put_string(&w, "cluster", plan->cluster);
+    json_put_int(&w, "n_ranks", plan->n_ranks);
+    json_put_bool(&w, "measured", measured);
+    put_figures(&w, &plan->predicted);
+    json_object_begin(&w, "certificate");
+    json_put_string(&w, "objective", plan->certificate.objective);
+    json_put_double(&w, "value", plan->certificate.value);
+    json_put_double(&w, "bound", plan->certificate.bound);
+    json_put_double(&w, "gap_frac", plan->certificate.gap_frac);
+    json_put_double(&w, "solve_s", plan->certificate.solve_s);
+    json_put_int(&w, "programs", plan->certificate.programs);
+    json_put_int(&w, "nodes", plan->certificate.nodes);
+    json_put_string(&w, "oracle", plan->certificate.oracle);
+    json_put_bool(&w, "forced", plan->certificate.forced);
+    json_end(&w);
+    json_put_string(&w, "bottleneck", plan->bottleneck);
+    json_put_string(&w, "binding", plan->binding);
+    json_array_begin(&w, "runners_up");
+    for (int i = 0; i < plan->n_runners_up; i++) {
+        const struct plan_runner_up *r = &plan->runners_up[i];
+        json_object_begin(&w, NULL);
+        json_put_string(&w, "what", r->what);
+        json_put_double(&w, "output_tokens_per_s", r->output_tokens_per_s);
+        json_put_double(&w, "ttft_p50_us", r->ttft_p50_us);
+        json_put_double(&w, "tpot_p50_us", r->tpot_p50_us);
+        json_put_int(&w, "memory_bytes", r->memory_bytes);
+        json_put_double(&w, "loses_frac", r->loses_frac);
+        json_put_string(&w, "why", r->why);
+        json_end(&w);
+    }
+    json_end(&w);
+    json_end(&w);
+    puts(w.text);
+    json_writer_free(&w);
+}
+
+/* What the files say, as the planner wants it. */
+struct plan_files {
+    struct model model;
+    struct cluster cluster;
+    struct workload workload;
+    struct requests requests;
+    struct profile *profiles;
+    int n_profiles;
+};
+
+static bool read_files(struct plan_files *f, const struct cli *cli, const struct plan_options *o)
+{
+    return model_read(&f->model, cli->argv[0], cli->data_dir, cli->arena, cli->err)
+           && cluster_read_file(&f->cluster, o->cluster, cli->arena, cli->err)
+           && workload_read_file(&f->workload, o->workload, cli->arena, cli->err)
+           && workload_requests(&f->requests, &f->workload, cli->arena, cli->err)
+           && costs_read(&f->profiles, &f->n_profiles, o->db, &f->cluster, cli->arena, cli->err);
+}
+
+static bool run(struct cli *cli, void *options)
+{
+    const struct plan_options *o = options;
+    struct plan_files files = {0};
+    struct planner_input input = {.objective = o->objective,
+            .dtype = (enum dtype)o->dtype,
+            .kv_dtype = (enum dtype)(o->kv_dtype > 0 ? o->kv_dtype - 1 : o->dtype),
+            .deterministic = o->deterministic,
+            .reproducible = o->reproducible,
+            .simulate_best = o->simulate,
+            .time_limit_s = o->time_limit_s,
+            .export_lp = o->export_lp};
+    if (!read_files(&files, cli, o))
+        return false;
+    if (o->force != NULL && !plan_force_parse(&input.force, o->force, cli->arena, cli->err))
+        return false;
+    input.model = &files.model;
+    input.cluster = &files.cluster;
+    input.workload = &files.workload;
+    input.requests = &files.requests;
+    input.profile = files.n_profiles > 0 ? files.profiles : NULL;
+    input.n_profiles = files.n_profiles;
+    struct plan plan;
+    if (!planner_run(&plan, &input, cli->arena, cli->err))
+        return false;
+    plan.model = cli->argv[0];
+    plan.workload = o->workload;
+    if (o->out != NULL && !plan_write_file(&plan, o->out, cli->err))
+        return false;
+    if (o->out != NULL && strcmp(o->out, "-") == 0)
+        return true;
+    if (cli->json)
+        print_json(&plan, files.n_profiles > 0);
+    else
+        print_summary(&plan, o->explain, files.n_profiles > 0);
+    return true;
+}
+
+const struct command command_plan = {
+        .name = "plan",
+        .summary = "find the best plan for a model on a cluster, with proof",
+        .usage = "MODEL",
+        .description =
+                "Chooses how many replicas there are, which layers go on which devices, how each "
+                "stage is split and how large batches may be, and predicts what that delivers for "
+                "the workload. An integer program (docs/ilp.md) finds the layouts with the best "
+                "steady state and proves that none is better; the best of them are simulated "
+                "request by request, and the one with the best objective among those that meet the "
+                "service objectives is chosen.\n\nExit status 1: no plan is legal and fits; the "
+                "message says what would.",
+        .examples = "shardwright plan qwen3-0.6b -c cluster.yaml -w chat.yaml --db costs.db -o "
+                    "plan.yaml\n"
+                    "shardwright plan qwen3-0.6b -c cluster.yaml -w chat.yaml --force tp=2,pp=1",
+        .opts = opts,
+        .options_size = sizeof(struct plan_options),
+        .min_operands = 1,
+        .max_operands = 1,
+        .run = run,
+};
