@@ -7,6 +7,7 @@
 #include "planner/ilp.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <glpk.h>
 #include <limits.h>
 #include <poll.h>
@@ -188,6 +189,10 @@ static _Noreturn void child_run(struct child *c)
     setrlimit(RLIMIT_CORE, &no_core);
     signal(SIGINT, SIG_DFL);
     signal(SIGPIPE, SIG_DFL);
+    /* GLPK prints why it aborts even with its output off; the exit status tells it better. */
+    int nowhere = open("/dev/null", O_WRONLY);
+    if (nowhere >= 0)
+        dup2(nowhere, STDERR_FILENO);
     glp_term_out(GLP_OFF);
     glp_error_hook(on_abort, NULL);
     int64_t mib = memory >> 20;

@@ -132,9 +132,9 @@ static struct roof roof_of(const struct lookup *lookup, const struct op *op)
     int32_t devices = op_is_collective(op->kind) || op->degree < 1 ? 1 : op->degree;
     const struct profile *profile = lookup->profile;
     if (roof.flop_per_us <= 0 && profile != NULL)
-        roof.flop_per_us = profile->peak_flops * 1e-6;
+        roof.flop_per_us = profile->peak_flops * devices * 1e-6;
     if (roof.bytes_per_us <= 0 && profile != NULL)
-        roof.bytes_per_us = profile->peak_bytes_per_s * 1e-6;
+        roof.bytes_per_us = profile->peak_bytes_per_s * devices * 1e-6;
     if (roof.flop_per_us <= 0)
         roof.flop_per_us = lookup->device.flops * devices * 1e-6;
     if (roof.bytes_per_us <= 0)
