@@ -28,7 +28,7 @@ struct options {
 
 static const struct opt opts[] = {
         {"cluster", 0, OPT_FLAG, AT(cluster), .help = "write this machine's cluster file"},
-        {"out", 'o', OPT_STRING, AT(out), .value = "FILE", .def = "-",
+        {"output", 'o', OPT_STRING, AT(out), .value = "FILE", .def = "-",
                 .help = "where --cluster writes to, - is stdout"},
         {"no-measure", 0, OPT_FLAG, AT(no_measure),
                 .help = "only look; leave out memory bandwidth and arithmetic"},

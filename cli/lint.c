@@ -72,14 +72,14 @@ static bool lint_conf(const struct conf_table *table, const char *where, struct 
 bool lint_tables(const struct command *const *commands, const struct opt *global, struct err *err)
 {
     const struct conf_table *const formats[] = {
-            &cluster_table, &workload_table, &plan_table, &model_table};
+            &cluster_table, &workload_table, &plan_table, &model_table, NULL};
     for (const struct opt *opt = global; opt->name; opt++)
         if (!lint_help("every command", opt->name, opt->help, err))
             return false;
     for (; *commands; commands++)
         if (!lint_command(*commands, global, err))
             return false;
-    for (size_t i = 0; i < sizeof formats / sizeof *formats; i++)
+    for (int i = 0; formats[i]; i++)
         if (!lint_conf(formats[i], formats[i]->format, err))
             return false;
     puts("tables ok");

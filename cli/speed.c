@@ -8,7 +8,7 @@
 
 /* Each thread sums its own part of the buffer; eight sums keep the loads independent. */
 struct reading {
-    const uint64_t *words;
+    uint64_t *words;
     int64_t n;
     uint64_t sum[64][8]; /* a cache line per thread */
 };
@@ -30,9 +30,8 @@ static void read_part(void *arg, int part, int parts)
 static void fill_part(void *arg, int part, int parts)
 {
     struct reading *r = arg;
-    uint64_t *words = (uint64_t *)(uintptr_t)r->words;
     for (int64_t i = r->n / parts * part; i < r->n / parts * (part + 1); i++)
-        words[i] = (uint64_t)i;
+        r->words[i] = (uint64_t)i;
 }
 
 static bool measure_read(struct speed *out, struct dev *dev, struct err *err)
@@ -50,7 +49,7 @@ static bool measure_read(struct speed *out, struct dev *dev, struct err *err)
         if (rate > out->read_bytes_per_s)
             out->read_bytes_per_s = rate;
     }
-    dev_free(dev, (void *)(uintptr_t)r.words);
+    dev_free(dev, r.words);
     return true;
 }
 
