@@ -199,14 +199,15 @@ int64_t compare_runs(
     struct comparison *all = ARENA_NEW(arena, struct comparison, n_rows);
     int64_t n = 0;
     for (int64_t i = 0; i < n_rows; i++) {
+        const char *model = rows[i].model != NULL ? rows[i].model : "unnamed model";
+        const char *workload = rows[i].workload != NULL ? rows[i].workload : "unnamed workload";
         int64_t at = 0;
         while (at < n
-                && (strcmp(all[at].model, rows[i].model) != 0
-                        || strcmp(all[at].workload, rows[i].workload) != 0))
+                && (strcmp(all[at].model, model) != 0 || strcmp(all[at].workload, workload) != 0))
             at++;
         if (at == n) {
-            all[n].model = rows[i].model;
-            all[n].workload = rows[i].workload;
+            all[n].model = model;
+            all[n].workload = workload;
             all[n++].runs = ARENA_NEW(arena, const struct run_row *, n_rows);
         }
         all[at].runs[all[at].n_runs++] = &rows[i];
