@@ -19,15 +19,15 @@
 /* One line each, in the order in which they are used. */
 static const struct command *const commands[] = {
         &command_doctor,
+        &command_model,
+        &command_weights,
         &command_profile,
         &command_plan,
         &command_simulate,
-        &command_model,
-        &command_weights,
+        &command_run,
         &command_report,
         &command_gate,
         &command_db,
-        &command_run,
         &command_version,
         NULL,
 };
