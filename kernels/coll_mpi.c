@@ -1,14 +1,19 @@
 /*
- * Groups over MPI. Its calls return an error only when its default handler, which ends the job, was
+ * Groups over MPI, and through shared memory where all ranks are on one host. MPI's calls return an error only when its default handler, which ends the job, was
  * replaced; so there is nothing to check after each.
  */
 #include <assert.h>
+#include <fcntl.h>
 #include <limits.h>
 #include <mpi.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
 #include "kernels/coll_impl.h"
+#include "kernels/coll_shm.h"
 
 /* Requests in flight: a pipeline has one per stage and neighbour. */
 #define MAX_REQUESTS 256
@@ -20,6 +25,9 @@ struct mpi {
     int64_t temporary_count;
     int *counts; /* size * 4: send and receive counts and offsets */
     MPI_Request requests[MAX_REQUESTS];
+    struct shm *shm; /* when all members are on one host and memory could be shared; else NULL */
+    void *mapped;
+    size_t mapped_bytes;
 };
 
 static struct mpi *self(struct coll *coll)
@@ -36,6 +44,9 @@ static int count_of(int64_t bytes)
 static void mpi_close(struct coll *coll)
 {
     struct mpi *mpi = self(coll);
+    shm_destroy(mpi->shm);
+    if (mpi->mapped)
+        munmap(mpi->mapped, mpi->mapped_bytes);
     if (mpi->comm != MPI_COMM_NULL)
         MPI_Comm_free(&mpi->comm);
     free(mpi->temporary);
@@ -45,7 +56,10 @@ static void mpi_close(struct coll *coll)
 
 static void mpi_barrier(struct coll *coll)
 {
-    MPI_Barrier(self(coll)->comm);
+    if (self(coll)->shm)
+        shm_barrier(self(coll)->shm);
+    else
+        MPI_Barrier(self(coll)->comm);
 }
 
 static float *temporary(struct mpi *mpi, int64_t count)
@@ -76,7 +90,9 @@ static void tree_all_reduce(struct mpi *mpi, float *data, int64_t count)
 static void mpi_all_reduce(struct coll *coll, float *data, int64_t count)
 {
     bool power = (coll->size & (coll->size - 1)) == 0;
-    if (coll->deterministic && power)
+    if (self(coll)->shm)
+        shm_all_reduce(self(coll)->shm, data, count);
+    else if (coll->deterministic && power)
         tree_all_reduce(self(coll), data, count);
     else
         MPI_Allreduce(MPI_IN_PLACE, data, count_of(count), MPI_FLOAT, MPI_SUM, self(coll)->comm);
@@ -89,17 +105,27 @@ static void mpi_all_gather(struct coll *coll, const void *in, void *out, int64_t
 
 static void mpi_reduce_scatter(struct coll *coll, const float *in, float *out, int64_t count)
 {
-    MPI_Reduce_scatter_block(in, out, count_of(count), MPI_FLOAT, MPI_SUM, self(coll)->comm);
+    if (self(coll)->shm)
+        shm_reduce_scatter(self(coll)->shm, in, out, count);
+    else
+        MPI_Reduce_scatter_block(in, out, count_of(count), MPI_FLOAT, MPI_SUM, self(coll)->comm);
 }
 
 static void mpi_broadcast(struct coll *coll, void *data, int64_t bytes, int root)
 {
-    MPI_Bcast(data, count_of(bytes), MPI_BYTE, root, self(coll)->comm);
+    if (self(coll)->shm)
+        shm_broadcast(self(coll)->shm, data, bytes, root);
+    else
+        MPI_Bcast(data, count_of(bytes), MPI_BYTE, root, self(coll)->comm);
 }
 
 static void mpi_all_to_all(struct coll *coll, const void *in, const int64_t *send_bytes, void *out,
         const int64_t *recv_bytes)
 {
+    if (self(coll)->shm) {
+        shm_all_to_all(self(coll)->shm, in, send_bytes, out, recv_bytes);
+        return;
+    }
     int n = coll->size, *sends = self(coll)->counts;
     int *send_at = sends + n, *recvs = sends + 2 * n, *recv_at = sends + 3 * n;
     int64_t sent = 0, received = 0;
@@ -194,6 +220,96 @@ static bool members_check(const int *members, int n, struct err *err)
     return true;
 }
 
+/* More ranks on this host than CPUs? Launchers say how many there are; a guess from the job otherwise. */
+static bool host_crowded(void)
+{
+    static const char *const names[] = {"OMPI_COMM_WORLD_LOCAL_SIZE", "MPI_LOCALNRANKS"};
+    int ranks = 0;
+    MPI_Comm_size(MPI_COMM_WORLD, &ranks);
+    for (int i = 0; i < 2; i++)
+        if (getenv(names[i]))
+            ranks = (int)strtol(getenv(names[i]), NULL, 10);
+    return ranks > sysconf(_SC_NPROCESSORS_ONLN);
+}
+
+static bool one_host(MPI_Comm comm, int size)
+{
+    MPI_Comm host;
+    int here;
+    MPI_Comm_split_type(comm, MPI_COMM_TYPE_SHARED, 0, MPI_INFO_NULL, &host);
+    MPI_Comm_size(host, &here);
+    MPI_Comm_free(&host);
+    return here == size;
+}
+
+static bool everybody(MPI_Comm comm, bool ok)
+{
+    int all = ok;
+    MPI_Allreduce(MPI_IN_PLACE, &all, 1, MPI_INT, MPI_MIN, comm);
+    return all;
+}
+
+/* Rank 0 makes the memory, the others open it by name, and the name goes before anybody uses it, so that
+ * nothing stays behind a job that is killed. Pages are reserved: a full file system is noticed here. */
+static void *map_shared(struct mpi *mpi, size_t bytes)
+{
+    char name[64] = "";
+    bool first = mpi->coll.rank == 0;
+    int fd = -1;
+    void *memory = MAP_FAILED;
+    if (first) {
+        snprintf(name, sizeof(name), "/shardwright-%ld-%p", (long)getpid(), (void *)mpi);
+        fd = shm_open(name, O_RDWR | O_CREAT | O_EXCL, 0600);
+        if (fd >= 0 && posix_fallocate(fd, 0, (off_t)bytes) != 0) {
+            close(fd);
+            fd = -1;
+        }
+    }
+    MPI_Bcast(name, sizeof(name), MPI_BYTE, 0, mpi->comm);
+    bool made = everybody(mpi->comm, !first || fd >= 0);
+    if (made && !first)
+        fd = shm_open(name, O_RDWR, 0);
+    if (made && fd >= 0)
+        memory = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    bool mapped = everybody(mpi->comm, memory != MAP_FAILED);
+    if (first)
+        shm_unlink(name);
+    if (fd >= 0)
+        close(fd);
+    if (!mapped && memory != MAP_FAILED)
+        munmap(memory, bytes);
+    return mapped ? memory : NULL;
+}
+
+/* SHARDWRIGHT_COLL=mpi turns shared memory off, to compare and to test. */
+static bool shared_wanted(void)
+{
+    const char *how = getenv("SHARDWRIGHT_COLL");
+    return !how || strcmp(how, "mpi") != 0;
+}
+
+/* Leaves shm NULL where memory cannot be shared: then everything goes by MPI. */
+static void share(struct mpi *mpi)
+{
+    struct err ignored = {0};
+    void *segments[SHM_MAX_RANKS];
+    int n = mpi->coll.size;
+    bool here = n <= SHM_MAX_RANKS && one_host(mpi->comm, n);
+    if (!everybody(mpi->comm, here && shared_wanted()))
+        return;
+    mpi->mapped_bytes = (size_t)(shm_segment_bytes() * n);
+    mpi->mapped = map_shared(mpi, mpi->mapped_bytes);
+    if (!mpi->mapped)
+        return;
+    for (int i = 0; i < n; i++)
+        segments[i] = (char *)mpi->mapped + shm_segment_bytes() * i;
+    mpi->shm = shm_create(segments, n, mpi->coll.rank, host_crowded(), &ignored);
+    if (!everybody(mpi->comm, mpi->shm != NULL)) {
+        shm_destroy(mpi->shm);
+        mpi->shm = NULL;
+    }
+}
+
 struct coll *coll_mpi_open(const int *members, int n, int key, bool deterministic, struct err *err)
 {
     if (!members_check(members, n, err))
@@ -216,5 +332,6 @@ struct coll *coll_mpi_open(const int *members, int n, int key, bool deterministi
     MPI_Comm_rank(mpi->comm, &mpi->coll.rank);
     for (int i = 0; i < MAX_REQUESTS; i++)
         mpi->requests[i] = MPI_REQUEST_NULL;
+    share(mpi);
     return &mpi->coll;
 }
