@@ -6,7 +6,7 @@
 #include <string.h>
 
 #define ALIGNMENT   16
-#define BLOCK_BYTES (64 * 1024)
+#define BLOCK_BYTES INT64_C(65536)
 
 /* Under address sanitizer every allocation is its own block, so that overruns are caught. */
 #if defined(__SANITIZE_ADDRESS__)

@@ -194,6 +194,16 @@ static bool reader_open(struct reader *r, const char *text, int64_t len)
     return true;
 }
 
+/* Moves n events on. */
+static bool skip(struct reader *r, int n)
+{
+    while (n-- > 0) {
+        if (!next(r))
+            return false;
+    }
+    return true;
+}
+
 static void reader_close(struct reader *r)
 {
     drop_event(r);
@@ -209,7 +219,7 @@ static bool set_default(char *out, const struct conf_field *f, struct arena *are
     if (!reader_open(&r, f->def, (int64_t)strlen(f->def)))
         return false;
     /* stream start, document start, sequence start */
-    bool ok = next(&r) && next(&r) && next(&r) && read_list(&r, out, f);
+    bool ok = skip(&r, 3) && read_list(&r, out, f);
     reader_close(&r);
     return ok;
 }
@@ -301,48 +311,50 @@ static bool read_members(
     return true;
 }
 
+/* Moves to the value of `key`, which must come next. */
+static const char *header_value(struct reader *r, const char *key, const char *hint)
+{
+    if (!next(r))
+        return NULL;
+    if (r->event.type != YAML_SCALAR_EVENT
+            || strcmp((const char *)r->event.data.scalar.value, key) != 0) {
+        err_at(r->err, pos_of(r), "expected \"%s: %s", key, hint);
+        return NULL;
+    }
+    return next(r) ? scalar(r, key, "a value") : NULL;
+}
+
 /* `format: NAME` and `version: N`, in this order, before anything else. */
 static bool read_header(struct reader *r, const struct conf_table *table)
 {
     if (r->event.type != YAML_MAPPING_START_EVENT)
         return err_at(
                 r->err, pos_of(r), "found no keys, expected \"format: %s\" first", table->format);
-    static const char *const keys[] = {"format", "version"};
+    const char *hint = arena_printf(r->arena, "%s\" as the first line", table->format);
+    const char *format = header_value(r, "format", hint);
+    if (format == NULL)
+        return false;
+    if (strcmp(format, table->format) != 0)
+        return err_at(r->err, pos_of(r),
+                "found the format \"%.60s\", expected \"%s\": is this the right file?", format,
+                table->format);
+    hint = arena_printf(r->arena, "%d\" after the format", table->version);
+    const char *text = header_value(r, "version", hint);
     int64_t version = 0;
-    for (int i = 0; i < 2; i++) {
-        if (!next(r))
-            return false;
-        bool right = r->event.type == YAML_SCALAR_EVENT
-                     && strcmp((const char *)r->event.data.scalar.value, keys[i]) == 0;
-        if (!right && i == 0)
-            return err_at(
-                    r->err, pos_of(r), "expected \"format: %s\" as the first line", table->format);
-        if (!right)
-            return err_at(
-                    r->err, pos_of(r), "expected \"version: %d\" after the format", table->version);
-        if (!next(r))
-            return false;
-        const char *text = scalar(r, keys[i], i == 0 ? "a format name" : "a version number");
-        if (text == NULL)
-            return false;
-        if (i == 0 && strcmp(text, table->format) != 0)
-            return err_at(r->err, pos_of(r),
-                    "found the format \"%.60s\", expected \"%s\": is this the right file?", text,
-                    table->format);
-        if (i == 1 && !str_to_i64(&version, text, r->err)) {
-            struct pos pos = pos_of(r);
-            return err_context(r->err, "%s:%d:%d: version", pos.path, pos.line, pos.column);
-        }
-    }
+    if (text == NULL)
+        return false;
+    struct pos pos = pos_of(r);
+    if (!str_to_i64(&version, text, r->err))
+        return err_context(r->err, "%s:%d:%d: version", pos.path, pos.line, pos.column);
     if (version < 1 || version > table->version)
-        return err_at(r->err, pos_of(r), "found version %lld, this build reads versions 1 to %d%s",
+        return err_at(r->err, pos, "found version %lld, this build reads versions 1 to %d%s",
                 (long long)version, table->version, version < 1 ? "" : "; use a newer shardwright");
     return true;
 }
 
 static bool read_document(struct reader *r, const struct conf_table *table, void *out)
 {
-    if (!next(r) || !next(r)) /* stream start, then document start or stream end */
+    if (!skip(r, 2)) /* stream start, then document start or stream end */
         return false;
     if (r->event.type == YAML_STREAM_END_EVENT)
         return err_set(r->err, ERR_INPUT, "%s: is empty, expected \"format: %s\" first", r->path,
@@ -352,7 +364,7 @@ static bool read_document(struct reader *r, const struct conf_table *table, void
     struct pos start = pos_of(r);
     if (!read_header(r, table) || !read_members(r, table, out, start))
         return false;
-    if (!next(r) || !next(r)) /* document end, then stream end or another document */
+    if (!skip(r, 2)) /* document end, then stream end or another document */
         return false;
     if (r->event.type != YAML_STREAM_END_EVENT)
         return err_at(r->err, pos_of(r), "found a second document, expected one");

@@ -208,10 +208,15 @@ char *str_from_double(char *buf, double value)
     return buf;
 }
 
+static char *zero(char *buf)
+{
+    return memcpy(buf, "0", sizeof "0");
+}
+
 char *str_from_bytes(char *buf, int64_t bytes)
 {
     if (bytes == 0)
-        return strcpy(buf, "0");
+        return zero(buf);
     for (const struct unit *unit = byte_units; unit->name != NULL; unit++) {
         int64_t scale = (int64_t)unit->scale;
         if (bytes % scale == 0) {
@@ -246,12 +251,12 @@ static char *from_value(char *buf, double value, const struct unit *units,
 
 char *str_from_us(char *buf, double us)
 {
-    return us == 0 ? strcpy(buf, "0") : from_value(buf, us, time_units, str_to_us);
+    return us == 0 ? zero(buf) : from_value(buf, us, time_units, str_to_us);
 }
 
 char *str_from_bytes_per_s(char *buf, double rate)
 {
-    return rate == 0 ? strcpy(buf, "0") : from_value(buf, rate, rate_units, str_to_bytes_per_s);
+    return rate == 0 ? zero(buf) : from_value(buf, rate, rate_units, str_to_bytes_per_s);
 }
 
 /* Three significant digits without an exponent. */
@@ -279,7 +284,7 @@ char *str_show_us(char *buf, double us)
 {
     double size = fabs(us);
     if (size == 0)
-        return strcpy(buf, "0 us");
+        return memcpy(buf, "0 us", sizeof "0 us");
     if (size >= 1.2e8 * 60)
         show(buf, us / 3.6e9, "h");
     else if (size >= 1.2e8)

@@ -12,6 +12,7 @@
 #include "core/spec/workload.h"
 #include "models/model.h"
 
+/* NOLINTNEXTLINE(readability-identifier-naming): the library gives the name */
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static bool accepted(void *out, int which, struct err *err)

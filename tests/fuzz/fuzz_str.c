@@ -7,6 +7,7 @@
 
 #include "core/str.h"
 
+/* NOLINTNEXTLINE(readability-identifier-naming): the library gives the name */
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static void sizes(const char *text)

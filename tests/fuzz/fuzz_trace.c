@@ -5,6 +5,7 @@
 
 #include "core/spec/workload.h"
 
+/* NOLINTNEXTLINE(readability-identifier-naming): the library gives the name */
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)

@@ -6,6 +6,7 @@
 #include "core/arena.h"
 #include "core/file.h"
 
+/* NOLINTNEXTLINE(readability-identifier-naming): the library gives the name */
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 int main(int argc, char **argv)

@@ -17,17 +17,9 @@
         }                                                                                  \
     } while (0)
 
-static int exchange(struct ranks *ranks)
+static int ring(struct ranks *ranks)
 {
     int me = ranks_rank(ranks), n = ranks_count(ranks);
-    int value = me == n - 1 ? 99 : 0;
-    ranks_broadcast(ranks, &value, sizeof value, n - 1);
-    CHECK(value == 99);
-    int64_t mine[2] = {me, me * me}, all[2 * 64] = {0};
-    ranks_gather(ranks, mine, sizeof mine, me == 0 ? all : NULL, 0);
-    for (int i = 0; me == 0 && i < n; i++)
-        CHECK(all[2 * i] == i && all[2 * i + 1] == i * i);
-    CHECK(ranks_max(ranks, me == 1 ? 7.5 : -me) == 7.5);
     /* a ring of messages too large to be buffered, and empty ones behind */
     int64_t bytes = 3 << 20;
     char *out = malloc((size_t)bytes), *in = malloc((size_t)bytes);
@@ -49,6 +41,20 @@ static int exchange(struct ranks *ranks)
     free(out);
     free(in);
     return 0;
+}
+
+static int exchange(struct ranks *ranks)
+{
+    int me = ranks_rank(ranks), n = ranks_count(ranks);
+    int value = me == n - 1 ? 99 : 0;
+    ranks_broadcast(ranks, &value, sizeof value, n - 1);
+    CHECK(value == 99);
+    int64_t mine[2] = {me, (int64_t)me * me}, all[64][2] = {{0}};
+    ranks_gather(ranks, mine, sizeof mine, me == 0 ? all : NULL, 0);
+    for (int i = 0; me == 0 && i < n; i++)
+        CHECK(all[i][0] == i && all[i][1] == (int64_t)i * i);
+    CHECK(ranks_max(ranks, me == 1 ? 7.5 : -me) == 7.5);
+    return ring(ranks);
 }
 
 static int agree(struct ranks *ranks)

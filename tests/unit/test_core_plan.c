@@ -49,7 +49,7 @@ static void bad_plans_are_refused(void **state)
                   ", stages: [{first_layer: 0, end_layer: 4, kind: c, ranks: [1]}]}\n",
                     "p.yaml:9:72: found rank 1, expected 0 to 0"},
             {HEAD "n_ranks: 1\nreplicas:\n- {" LIMITS ", in_flight: 2, stages: [{first_layer: 0, "
-                                                      "end_layer: 4, kind: c, ranks: [0]}]}\n",
+                  "end_layer: 4, kind: c, ranks: [0]}]}\n",
                     "p.yaml:9:14: in_flight is 2, expected at most the 1 stages"},
             {HEAD "n_ranks: 3\nreplicas:\n- {" LIMITS
                   ", stages: [{first_layer: 0, end_layer: 4, kind: c, tp: 3, ep: 2, ranks: [0, 1, "
@@ -90,7 +90,7 @@ static struct plan two_replicas(void)
                 .kv_bytes = 1 << 20,
                 .step_us = 1234.5678};
     for (int i = 0; i < 2; i++)
-        replicas[i] = (struct plan_replica){.stages = stages + 2 * i,
+        replicas[i] = (struct plan_replica){.stages = &stages[2 * i],
                 .n_stages = 2,
                 .max_seqs = 16,
                 .max_tokens = 256,
@@ -116,7 +116,7 @@ static void written_plans_read_back(void **state)
     (void)state;
     struct arena arena = {0};
     struct err err = {0};
-    struct plan plan = two_replicas(), back;
+    struct plan plan = two_replicas(), back = {0};
     char path[] = "/tmp/shardwright-plan-XXXXXX";
     fclose(fdopen(mkstemp(path), "w"));
     if (!plan_write_file(&plan, path, &err) || !plan_read_file(&back, path, &arena, &err))
@@ -150,9 +150,9 @@ static void shown_in_short(void **state)
     (void)state;
     struct arena arena = {0};
     struct plan plan = two_replicas();
-    assert_string_equal(
-            plan_show(&plan, &arena), "tp=2+1 pp=2 dp=2 ep=1 adp=1 threads=1 layers=3+4 "
-                                      "max_seqs=16 max_tokens=256 in_flight=2");
+    assert_string_equal(plan_show(&plan, &arena),
+            "tp=2+1 pp=2 dp=2 ep=1 adp=1 threads=1 layers=3+4 "
+            "max_seqs=16 max_tokens=256 in_flight=2");
     plan.replicas[1].max_seqs = 4;
     assert_string_equal(plan_show(&plan, &arena),
             "tp=2+1 pp=2 dp=1 ep=1 adp=1 threads=1 layers=3+4 max_seqs=16 max_tokens=256 "

@@ -69,7 +69,7 @@ static void interval_covers_the_median(void **state)
     for (int t = 0; t < trials; t++) {
         double samples[31];
         for (int i = 0; i < 31; i++)
-            samples[i] = random_unit(7, (uint64_t)(t * 31 + i));
+            samples[i] = random_unit(7, (uint64_t)t * 31 + (uint64_t)i);
         struct summary s;
         summary_of(&s, samples, 31);
         covered += s.ci_lo <= 0.5 && s.ci_hi >= 0.5;
