@@ -17,20 +17,10 @@ target_compile_options(build_flags INTERFACE
 # module(<name> SOURCES … HEADERS … USES <modules> EXTERNAL <libraries>)
 function(module name)
     cmake_parse_arguments(M "" "" "SOURCES;HEADERS;USES;EXTERNAL" ${ARGN})
-    foreach(list M_SOURCES M_HEADERS) # BRINGUP: folders grow at once; files still to come are left out
-        foreach(file ${${list}})
-            if(NOT IS_ABSOLUTE ${file} AND NOT EXISTS ${CMAKE_CURRENT_SOURCE_DIR}/${file})
-                message(WARNING "${name}: ${file} is not there yet")
-                list(REMOVE_ITEM ${list} ${file})
-            endif()
-        endforeach()
-    endforeach()
     add_library(${name} STATIC ${M_SOURCES})
-    set_target_properties(${name} PROPERTIES LINKER_LANGUAGE C)
     target_sources(${name} PUBLIC FILE_SET HEADERS
         BASE_DIRS ${PROJECT_SOURCE_DIR} FILES ${M_HEADERS})
-    list(TRANSFORM M_USES REPLACE "(.+)" "$<TARGET_NAME_IF_EXISTS:\\1>" OUTPUT_VARIABLE uses_now) # BRINGUP
-    target_link_libraries(${name} PUBLIC ${uses_now} PRIVATE build_flags ${M_EXTERNAL})
+    target_link_libraries(${name} PUBLIC ${M_USES} PRIVATE build_flags ${M_EXTERNAL})
     string(REPLACE ";" " " uses "${M_USES}")
     set_property(GLOBAL APPEND PROPERTY module_uses "${name}: ${uses}")
 endfunction()

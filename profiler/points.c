@@ -24,6 +24,7 @@ struct builder {
     struct arena *arena;
     const struct profile_request *request;
     const struct model *model; /* the one being walked */
+    int devices;               /* of the host: one alone has nobody to send to */
 };
 
 static void add(struct builder *b, const struct op *op, int level)
@@ -106,6 +107,8 @@ static void add_rows(struct builder *b, const struct split *split, int later)
                 .group_tokens = m * split->attention_dp,
                 .logits_rows = m < seqs ? m : seqs};
         add_step(b, split, &shape, false, sizes[i].level + later);
+        if (b->devices < 2)
+            continue;
         struct op send = {.kind = OP_SEND_RECV,
                 .dtype = DTYPE_F32,
                 .degree = 2,
@@ -236,6 +239,7 @@ static void add_host(struct builder *b, const struct device_kind *kind, int devi
     const int *threads = kind->n_threads > 0 ? kind->threads : one;
     int n = kind->n_threads > 0 ? kind->n_threads : 1;
 
+    b->devices = devices;
     for (int i = 0; i < n; i++) {
         int most = devices / threads[i];
         for (int busy = 1; busy <= most; busy = busy * 2 > most && busy < most ? most : busy * 2) {
