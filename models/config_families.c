@@ -59,9 +59,12 @@ static bool get_qwen3(struct config_reader *r, struct model *out)
 static bool get_qwen3_moe(struct config_reader *r, struct model *out)
 {
     const struct json_node *dense = config_given(r->node, "mlp_only_layers");
+    /* transformers 5 writes the name that Mixtral always had. */
+    const char *experts =
+            config_given(r->node, "num_local_experts") ? "num_local_experts" : "num_experts";
     int64_t step;
 
-    if (!get_qwen3(r, out) || !config_int(r, "num_experts", &out->moe.n, CONFIG_REQUIRED)
+    if (!get_qwen3(r, out) || !config_int(r, experts, &out->moe.n, CONFIG_REQUIRED)
             || !config_int(r, "num_experts_per_tok", &out->moe.top_k, CONFIG_REQUIRED)
             || !config_i64(r, "moe_intermediate_size", &out->moe.inter, CONFIG_REQUIRED)
             || !config_bool(r, "norm_topk_prob", &out->moe.norm_top_k, false)
