@@ -62,6 +62,7 @@ static const struct {
         {"e2e_p50_us", "end to end median"},
         {"makespan_s", "makespan"},
         {"memory_bytes", "memory, fullest rank"},
+        {"preemptions", "preemptions"},
 };
 
 static void print_run(const struct runtime_result *result)
@@ -98,7 +99,7 @@ static void print_ops(const struct runtime_result *result)
 
     for (int64_t i = 0; i < result->n_figures; i++)
         all += result->figures[i].scope == FIGURE_OP ? result->figures[i].measured : 0;
-    printf("op kinds, first rank of every stage%37s\n", "share");
+    printf("op kinds, first rank of every stage%44s\n", "share");
     for (int64_t i = 0; i < result->n_figures; i++)
         if (result->figures[i].scope == FIGURE_OP)
             print_row(result->figures[i].name, &result->figures[i],

@@ -34,7 +34,7 @@ static double or_nan(double value)
 
 struct samples {
     double *ttft, *tpot, *e2e;
-    int64_t n, n_tpot, good, output_tokens, total_tokens;
+    int64_t n, n_tpot, good, output_tokens, total_tokens, preemptions;
 };
 
 static bool met(const struct workload *workload, double ttft_us, double tpot_us)
@@ -49,6 +49,7 @@ static void add_request(
     double ttft = (double)(r->first_token_ns - r->arrival_ns) / 1e3, tpot = (double)NAN;
 
     s->output_tokens += r->output_len;
+    s->preemptions += r->preemptions;
     s->total_tokens += r->output_len;
     if (r->first_token_ns >= 0)
         s->total_tokens += r->prompt_len;
@@ -87,6 +88,7 @@ static void measure_requests(struct runtime_result *out, const struct collected 
     }
     out->n_requests = n;
     out->n_finished = s.n;
+    out->n_preemptions = s.preemptions;
     if (m->makespan_s > 0) {
         m->output_tokens_per_s = (double)s.output_tokens / m->makespan_s;
         m->total_tokens_per_s = (double)s.total_tokens / m->makespan_s;
@@ -104,9 +106,10 @@ static void measure_requests(struct runtime_result *out, const struct collected 
     m->lo_frac = m->hi_frac = 1;
 }
 
-static void list_run(struct list *list, const struct plan_figures *measured,
+static void list_run(struct list *list, const struct runtime_result *result,
         const struct plan_figures *predicted)
 {
+    const struct plan_figures *measured = &result->measured;
     const struct {
         const char *name, *unit;
         double predicted, measured;
@@ -126,6 +129,7 @@ static void list_run(struct list *list, const struct plan_figures *measured,
             {"makespan_s", "s", predicted->makespan_s, measured->makespan_s},
             {"memory_bytes", "bytes", (double)predicted->memory_bytes,
                     (double)measured->memory_bytes},
+            {"preemptions", "count", 0, (double)result->n_preemptions},
     };
 
     for (int i = 0; i < (int)(sizeof rows / sizeof rows[0]); i++) {
@@ -291,7 +295,7 @@ void figures_of(struct runtime_result *out, const struct collected *from,
     struct list list = {.arena = arena};
 
     measure_requests(out, from, options, arena);
-    list_run(&list, &out->measured, &options->plan->predicted);
+    list_run(&list, out, &options->plan->predicted);
     list_stages(&list, from, options->plan);
     list_ranks(&list, from, options->plan);
     list_ops(&list, from, options);

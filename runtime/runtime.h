@@ -36,7 +36,7 @@ struct runtime_options {
 /* On rank 0; other ranks get zeros. */
 struct runtime_result {
     struct plan_figures measured;
-    int64_t n_requests, n_finished;
+    int64_t n_requests, n_finished, n_preemptions;
     int32_t **tokens; /* [request][output_len], when kept */
     int64_t *n_tokens;
     float **logits; /* [request][output_len * vocab], when kept */
