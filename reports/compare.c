@@ -228,6 +228,7 @@ static void add_limit(struct text *text, const char *bottleneck)
             {"network", "Communication between ranks limits it"},
             {"bubble", "Waiting of pipeline stages for each other limits it"},
             {"scheduler", "The scheduler limits it"},
+            {"arrivals", "It mostly waits for requests to arrive"},
     };
     for (size_t i = 0; bottleneck != NULL && i < sizeof sentences / sizeof sentences[0]; i++)
         if (strcmp(sentences[i].name, bottleneck) == 0)

@@ -19,6 +19,7 @@ static const struct column memory_columns[] = {
         {"predicted_bytes", "Predicted, MiB", UNIT_BYTES},
         {"measured_bytes", "Measured, MiB", UNIT_BYTES},
         {"error", "Error, %", UNIT_ERROR},
+        {"resident_bytes", "Resident, MiB", UNIT_BYTES},
 };
 
 /* The bars of all ranks: three that stack up to the prediction, one beside them. */
@@ -33,16 +34,17 @@ static bool is_bytes(const char *unit)
     return unit != NULL && (strcmp(unit, "B") == 0 || strcmp(unit, "bytes") == 0);
 }
 
-/* What a rank allocated; NaN when the run did not record it. */
-static double measured_memory(const struct run_row *run, int rank)
+/* What a rank allocated (parts summed) or had resident; NaN when the run did not record it. */
+static double measured_memory(const struct run_row *run, int rank, bool resident)
 {
+    double sum = 0;
     for (int64_t i = 0; i < run->n_figures; i++) {
         const struct run_figure *figure = &run->figures[i];
         if (figure->scope == FIGURE_RANK && figure->index == rank && is_bytes(figure->unit)
-                && strstr(figure->name, "rss") == NULL)
-            return figure->measured;
+                && (strcmp(figure->name, "rss_bytes") == 0) == resident)
+            sum += figure->measured;
     }
-    return NAN;
+    return sum > 0 ? sum : (double)NAN;
 }
 
 static void memory_rank(struct table *table, struct memory_bars *bars,
@@ -52,7 +54,7 @@ static void memory_rank(struct table *table, struct memory_bars *bars,
     const double parts[] = {
             (double)stage->weight_bytes, (double)stage->kv_bytes, (double)stage->work_bytes};
     const double predicted = parts[0] + parts[1] + parts[2], mib = 1 << 20;
-    const double measured = measured_memory(plan->run, rank);
+    const double measured = measured_memory(plan->run, rank, false);
     struct cell *row = table_row(table);
     int at = 0;
     row[at++] = cell_text(chapter->comparison->model);
@@ -66,6 +68,7 @@ static void memory_rank(struct table *table, struct memory_bars *bars,
     row[at++] = cell_number(predicted);
     row[at++] = cell_number(measured);
     row[at++] = cell_number(compare_error(predicted, measured));
+    row[at++] = cell_number(measured_memory(plan->run, rank, true));
     if (plan == chapter->focus)
         table_mark(table);
     if (bars->n == 24)
@@ -194,7 +197,7 @@ static void time_chart(const struct chapter *chapter, const struct plan_result *
     int64_t n = 0;
     for (int64_t i = 0; i < run->n_figures; i++)
         if (run->figures[i].scope == scope && run->figures[i].unit != NULL
-                && strcmp(run->figures[i].unit, "us") == 0)
+                && strcmp(run->figures[i].unit, "us") == 0 && isfinite(run->figures[i].predicted))
             chosen[n++] = &run->figures[i];
     if (scope == FIGURE_OP)
         qsort(chosen, (size_t)n, sizeof *chosen, by_measured);

@@ -22,6 +22,9 @@ static const char *const latency_names[] = {
 
 static double latency_us(const struct run_request *request, enum latency latency)
 {
+    /* Negative times: it did not get that far. */
+    if (request->first_token_ns < 0 || (latency != LATENCY_TTFT && request->finish_ns < 0))
+        return NAN;
     switch (latency) {
     case LATENCY_TTFT:
         return (double)(request->first_token_ns - request->arrival_ns) / 1e3;

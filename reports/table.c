@@ -106,7 +106,7 @@ const char *figure_show(double number, const char *unit, struct arena *arena)
     char buf[64];
     if (!isfinite(number))
         return "";
-    if (unit == NULL || unit[0] == '\0')
+    if (unit == NULL || unit[0] == '\0' || strcmp(unit, "count") == 0)
         return number_show(number, arena);
     if (strcmp(unit, "us") == 0)
         return arena_strdup(arena, str_show_us(buf, number));
