@@ -1,0 +1,86 @@
+# Table and figures of tests/bench/loop from its results: model plan round, then predicted and measured of
+# throughput, TTFT and TPOT.
+function abs(x) { return x < 0 ? -x : x }
+# Median of list[1..n], which it sorts.
+function median(list, n,    i, j, t) {
+    for (i = 2; i <= n; i++) {
+        t = list[i]
+        for (j = i - 1; j >= 1 && list[j] > t; j--) list[j + 1] = list[j]
+        list[j + 1] = t
+    }
+    return n == 0 ? 0 : n % 2 ? list[(n + 1) / 2] : (list[n / 2] + list[n / 2 + 1]) / 2
+}
+# Measured figure f of a plan: of one round, or with round 0 the median over rounds.
+function measured(key, f, round,    i, n, list) {
+    if (round > 0) return value[key, f, round]
+    for (i = 1; i <= rounds; i++) if ((key, f, i) in value) list[++n] = value[key, f, i]
+    return median(list, n)
+}
+function error(f, round,    i, n, m, list) {
+    for (i = 1; i <= n_keys; i++) {
+        m = measured(keys[i], f, round)
+        if (m > 0) list[++n] = abs(predicted[keys[i], f] / m - 1)
+    }
+    return median(list, n)
+}
+# The worst over models of how far the chosen plan is behind the fastest.
+function regret(round,    i, m, best, mine, worst) {
+    for (i = 1; i <= n_keys; i++) {
+        m = measured(keys[i], 1, round)
+        if (!(model_of[keys[i]] in best) || m > best[model_of[keys[i]]]) best[model_of[keys[i]]] = m
+        if (plan_of[keys[i]] == "chosen") mine[model_of[keys[i]]] = m
+    }
+    worst = 0
+    for (i in best) if ((i in mine) && best[i] > 0 && 1 - mine[i] / best[i] > worst) worst = 1 - mine[i] / best[i]
+    return worst
+}
+function of(what, round) { return what == 0 ? regret(round) : error(what, round) }
+function figure(name, what, wanted,    r, x, lo, hi) {
+    lo = hi = of(what, 1)
+    for (r = 2; r <= rounds; r++) {
+        x = of(what, r)
+        if (x < lo) lo = x
+        if (x > hi) hi = x
+    }
+    printf "%-18s %6.2f %%   (%.2f to %.2f over %d round%s; wanted: at most %s %%)\n", name, 100 * of(what, 0), 100 * lo, 100 * hi, rounds, rounds == 1 ? "" : "s", 100 * wanted
+    printf "    \"%s\": {\"value\": %.6f, \"unit\": \"fraction\", \"lo\": %.6f, \"hi\": %.6f, \"wanted\": %s},\n", name, of(what, 0), lo, hi, wanted >json
+}
+{
+    key = $1 " " $2
+    if (!(key in plan_of)) {
+        keys[++n_keys] = key
+        model_of[key] = $1
+        plan_of[key] = $2
+    }
+    for (f = 1; f <= 3; f++) {
+        predicted[key, f] = $(2 + 2 * f)
+        value[key, f, $3] = $(3 + 2 * f)
+    }
+}
+END {
+    printf "%-27s %9s %9s %7s %17s  %8s %8s %7s  %8s %8s %7s\n", "", "tokens/s", "", "", "slowest, fastest", "TTFT ms", "", "", "TPOT ms", "", ""
+    printf "%-27s %9s %9s %7s %17s  %8s %8s %7s  %8s %8s %7s\n", "plan", "predicted", "measured", "error", "run", "pred.", "meas.", "error", "pred.", "meas.", "error"
+    for (i = 1; i <= n_keys; i++) {
+        k = keys[i]
+        lo = hi = ""
+        for (r = 1; r <= rounds; r++) {
+            if (!((k, 1, r) in value)) continue
+            x = value[k, 1, r]
+            if (lo == "" || x < lo) lo = x
+            if (hi == "" || x > hi) hi = x
+        }
+        m = measured(k, 1, 0); t = measured(k, 2, 0); p = measured(k, 3, 0)
+        printf "%-27s %9.2f %9.2f %+6.1f%% %8.2f %8.2f  %8.0f %8.0f %+6.1f%%  %8.2f %8.2f %+6.1f%%\n", k,
+            predicted[k, 1], m, 100 * (predicted[k, 1] / m - 1), lo, hi,
+            predicted[k, 2] / 1e3, t / 1e3, 100 * (predicted[k, 2] / t - 1),
+            predicted[k, 3] / 1e3, p / 1e3, 100 * (predicted[k, 3] / p - 1)
+    }
+    gsub(/["\\]/, "", machine)
+    printf "{\n  \"name\": \"loop\",\n  \"commit\": \"%s\",\n  \"machine\": \"%s\",\n  \"figures\": {\n", commit, machine >json
+    figure("error.throughput", 1, 0.1)
+    figure("error.ttft", 2, 0.1)
+    figure("error.tpot", 3, 0.1)
+    figure("regret", 0, 0.05)
+    printf "plans              %6d\n", n_keys
+    printf "    \"plans\": {\"value\": %d, \"unit\": \"count\", \"lo\": %d, \"hi\": %d, \"wanted\": 14}\n  }\n}\n", n_keys, n_keys, n_keys >json
+}
