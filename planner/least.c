@@ -40,11 +40,16 @@ static bool try_layout(struct least_memory *out, struct arcs *arcs, const struct
     bool ok = false;
     struct arena scratch = {0};
     int n_layers = in->input->model->n_layers;
-    int pp = layout->groups < n_layers ? (int)layout->groups : n_layers;
-    if (in->input->force.pp > 0)
-        pp = in->input->force.pp;
+    const struct plan_force *force = &in->input->force;
+    int dp = force->dp > 0 ? force->dp : 1;
+    int64_t groups = layout->groups / dp;
+    int pp = groups < n_layers ? (int)groups : n_layers;
+    if (force->pp > 0 || force->n_layers > 0)
+        pp = force->pp > 0 ? force->pp : force->n_layers;
+    if (pp < 1 || pp > groups)
+        return true;
     struct config config = {.layout = layout,
-            .dp = 1,
+            .dp = dp,
             .pp = pp,
             .in_flight = 1,
             .max_seqs = layout->split.attention_dp,
