@@ -122,6 +122,17 @@ static bool deliver(struct work *work, const struct trial_result *result, struct
            || work->sink->point(work->sink->self, &result->point, result->samples, err);
 }
 
+static void log_point(const struct trial_result *result, enum source_answer answer, double took_s)
+{
+    char text[160];
+    const struct profile_point *p = &result->point;
+    if (answer == SOURCE_OK)
+        log_line(LOG_DEBUG, "%s: %.4g us, %d samples, %s, %.1f ms", op_show(text, &p->op),
+                p->cost_us, p->samples, p->stop, took_s * 1e3);
+    else
+        log_line(LOG_DEBUG, "%s: left out", op_show(text, &p->op));
+}
+
 static bool measure_all(struct work *work, const struct source *source, struct err *err)
 {
     double budget_s = work->request->budget_s;
@@ -143,6 +154,7 @@ static bool measure_all(struct work *work, const struct source *source, struct e
         log_progress("measuring", i, work->n, eta_s);
         enum source_answer answer =
                 trial_run(&result, source, &work->wants[i]->op, &limits, &arena, err);
+        log_point(&result, answer, seconds_since(work->begin_ns) - spent_s);
         bool ok = answer == SOURCE_SKIP || (answer == SOURCE_OK && deliver(work, &result, err));
         work->summary->skipped += answer == SOURCE_SKIP;
         arena_free(&arena);
