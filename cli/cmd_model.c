@@ -15,11 +15,13 @@ struct row {
 
 static int dimension_rows(struct row *rows, const struct model *m)
 {
+    struct model_facts f;
+    model_facts(&f, m);
     bool dense = m->moe.n == 0, mla = m->mla.kv_rank > 0;
     const struct row all[] = {
             {"layers", "layers", "", m->n_layers},
             {"hidden", "hidden", "", m->hidden},
-            {"inter", "inner of the dense MLP", "", m->inter},
+            {"inter", "inner of the dense MLP", "", m->inter, f.dense_layers == 0},
             {"vocab", "vocabulary", "", m->vocab},
             {"heads", "heads", "", m->heads},
             {"kv_heads", "KV heads", "", m->kv_heads, mla},
@@ -89,7 +91,7 @@ static void print_json(const struct model *model, const struct row *rows, int n,
     for (int i = 0; i < n; i++)
         json_put_int(&w, rows[i].key, rows[i].value);
     json_end(&w);
-    puts(w.text);
+    fputs(w.text, stdout);
     json_writer_free(&w);
 }
 

@@ -73,7 +73,7 @@ static bool check(struct cli *cli, const struct weights_cli *options)
         json_put_bool(&w, "complete", true);
         json_put_int(&w, "parameters", facts.total_params);
         json_end(&w);
-        puts(w.text);
+        fputs(w.text, stdout);
         json_writer_free(&w);
         return true;
     }
@@ -103,7 +103,7 @@ static void print_written(const struct cli *cli, const struct model *model,
         if (!options->dry_run)
             json_put_double(&w, "seconds", seconds);
         json_end(&w);
-        puts(w.text);
+        fputs(w.text, stdout);
         json_writer_free(&w);
     } else if (options->dry_run) {
         printf("%s as %s: %s would be written to %s\n", model->name, dtype_names[dtype],

@@ -17,7 +17,7 @@
 
 struct split {
     int tp, ep, attention_dp, threads;
-    int busy;            /* ranks of the host that work at once */
+    int busy; /* ranks of the host that work at once */
     enum dtype dtype, kv_dtype;
     bool deterministic;
 };
@@ -28,12 +28,12 @@ struct seq_shape {
 
 /* What one attention-dp group computes in a step. */
 struct step_shape {
-    int64_t tokens;        /* rows */
-    int64_t group_tokens;  /* rows of all attention-dp groups: what the experts see; 0 = tokens */
+    int64_t tokens;       /* rows */
+    int64_t group_tokens; /* rows of all attention-dp groups: what the experts see; 0 = tokens */
     const struct seq_shape *prefill;
     int n_prefill;
     int64_t decode_batch, decode_kv_tokens; /* kv summed over the batch */
-    int64_t logits_rows;   /* rows that yield a token */
+    int64_t logits_rows;                    /* rows that yield a token */
 };
 
 struct graph_op {
@@ -83,33 +83,33 @@ int64_t graph_boundary_bytes(const struct model *model, const struct split *spli
  * every rank of the first piece; a tied head is a view into its rows when the piece holds both ends.
  */
 enum weight_buffer {
-    WEIGHT_ATTN_NORM,     /* [H] */
-    WEIGHT_QKV,           /* [(q + 2 kv) hd, H], q | k | v */
-    WEIGHT_QKV_BIAS,      /* [(q + 2 kv) hd] */
-    WEIGHT_Q_GAIN,        /* [hd] */
-    WEIGHT_K_GAIN,        /* [hd] */
-    WEIGHT_SINKS,         /* [q] */
-    WEIGHT_MLA,           /* all down and up projections; q_b and kv_b rows split over tp */
-    WEIGHT_MLA_NORM,      /* [q_rank + kv_rank] */
-    WEIGHT_O,             /* [H, q hd] */
-    WEIGHT_O_BIAS,        /* [H] */
-    WEIGHT_MLP_NORM,      /* [H] */
-    WEIGHT_GATE_UP,       /* [2 I, H], gate | up; of the shared expert in MoE layers that have one */
-    WEIGHT_DOWN,          /* [H, I] */
-    WEIGHT_ROUTER,        /* [experts, H] */
-    WEIGHT_ROUTER_BIAS,   /* [experts] */
-    WEIGHT_EXPERT_GATE_UP, /* [E][2 X, H] */
-    WEIGHT_EXPERT_DOWN,   /* [E][H, X] */
-    WEIGHT_EXPERT_BIAS,   /* [E][2 X + H] */
-    WEIGHT_LAYER_COUNT,   /* the ones above exist per layer */
+    WEIGHT_ATTN_NORM,   /* [H] */
+    WEIGHT_QKV,         /* [(q + 2 kv) hd, H], q | k | v */
+    WEIGHT_QKV_BIAS,    /* [(q + 2 kv) hd] */
+    WEIGHT_Q_GAIN,      /* [hd] */
+    WEIGHT_K_GAIN,      /* [hd] */
+    WEIGHT_SINKS,       /* [q] */
+    WEIGHT_MLA,         /* all down and up projections; q_b and kv_b rows split over tp */
+    WEIGHT_MLA_NORM,    /* [q_rank + kv_rank] */
+    WEIGHT_O,           /* [H, q hd] */
+    WEIGHT_O_BIAS,      /* [H] */
+    WEIGHT_MLP_NORM,    /* [H] */
+    WEIGHT_GATE_UP,     /* [2 I, H], gate | up; of the shared expert in MoE layers that have one */
+    WEIGHT_DOWN,        /* [H, I] */
+    WEIGHT_ROUTER,      /* [experts, H] */
+    WEIGHT_ROUTER_BIAS, /* [experts] */
+    WEIGHT_EXPERT_GATE_UP,                 /* [E][2 X, H] */
+    WEIGHT_EXPERT_DOWN,                    /* [E][H, X] */
+    WEIGHT_EXPERT_BIAS,                    /* [E][2 X + H] */
+    WEIGHT_LAYER_COUNT,                    /* the ones above exist per layer */
     WEIGHT_EMBEDDING = WEIGHT_LAYER_COUNT, /* [vocab, H], first piece */
-    WEIGHT_FINAL_NORM,    /* [H], last piece */
-    WEIGHT_LM_HEAD,       /* [V, H], last piece */
+    WEIGHT_FINAL_NORM,                     /* [H], last piece */
+    WEIGHT_LM_HEAD,                        /* [V, H], last piece */
     WEIGHT_COUNT
 };
 /* Sizes of one layer; entries from WEIGHT_LAYER_COUNT on are 0. */
-void graph_layer_weights(
-        int64_t bytes[WEIGHT_COUNT], const struct model *model, const struct split *split, int layer);
+void graph_layer_weights(int64_t bytes[WEIGHT_COUNT], const struct model *model,
+        const struct split *split, int layer);
 /* Sizes of what the piece holds besides layers. */
 void graph_end_weights(int64_t bytes[WEIGHT_COUNT], const struct model *model,
         const struct split *split, struct piece piece);
@@ -119,41 +119,42 @@ void graph_end_weights(int64_t bytes[WEIGHT_COUNT], const struct model *model,
  * Host-side lists of a step (items, block tables) and scratch inside kernels are not counted.
  */
 enum work_buffer {
-    WORK_X,             /* [T, H] residual stream; received into from the stage before */
-    WORK_R,             /* [T, H] output of o and down, reduced in place, the next norm's residual */
-    WORK_H,             /* [T, H] normed */
-    WORK_QKV,           /* [T, (q + 2 kv) hd] */
-    WORK_ATTENTION,     /* [T, q hd] */
-    WORK_GATE_UP,       /* [T, 2 I] pieces with dense layers or shared experts */
-    WORK_ACTIVATION,    /* [T, I] the same */
-    WORK_EXPERT,        /* [T, K] int32; MoE pieces, as all down to WORK_COUNTS */
+    WORK_X,          /* [T, H] residual stream; received into from the stage before */
+    WORK_R,          /* [T, H] output of o and down, reduced in place, the next norm's residual */
+    WORK_H,          /* [T, H] normed */
+    WORK_QKV,        /* [T, (q + 2 kv) hd] */
+    WORK_ATTENTION,  /* [T, q hd] */
+    WORK_GATE_UP,    /* [T, 2 I] pieces with dense layers or shared experts */
+    WORK_ACTIVATION, /* [T, I] the same */
+    WORK_EXPERT,     /* [T, K] int32; MoE pieces, as all down to WORK_COUNTS */
     WORK_EXPERT_WEIGHT, /* [T, K] */
     WORK_PAIR,          /* [T * K] int32 */
-    WORK_OFFSETS,       /* attention_dp 1: [E + 1] int32; else [experts + 1 + E + 1], home | received */
-    WORK_ROWS,          /* attention_dp 1: [R, H] in expert order; else [T * K, H] home rows, out and back */
-    WORK_ROWS_SORTED,   /* [R, H] attention_dp 1: output of the experts; else: received rows in expert
+    WORK_OFFSETS, /* attention_dp 1: [E + 1] int32; else [experts + 1 + E + 1], home | received */
+    WORK_ROWS, /* attention_dp 1: [R, H] in expert order; else [T * K, H] home rows, out and back */
+    WORK_ROWS_SORTED, /* [R, H] attention_dp 1: output of the experts; else: received rows in expert
                            order, and later the expert outputs in order of arrival */
-    WORK_ROWS_IN,       /* [R, H] attention_dp > 1: rows as they arrive; later the expert outputs */
-    WORK_SCRATCH,       /* [R, 3 X] */
-    WORK_SCATTER,       /* [T * K, H] deterministic with tp > 1 */
-    WORK_IDENTITY,      /* [T * K] int32 0, 1, 2, ...: the pairs of scattered rows */
-    WORK_COUNTS,        /* [2 * experts] int32 attention_dp > 1: row counts sent | received */
-    WORK_INPUTS,        /* [3 T] int32: tokens | positions | slots */
-    WORK_INV_FREQ,      /* [hd / 2] */
-    WORK_SEND,          /* [2][T, H] pieces that are not the last: rows on their way, in turn */
-    WORK_LAST_X,        /* [S, H] last piece, as all below: rows of X that yield tokens */
-    WORK_LAST_R,        /* [S, H] ... of R */
-    WORK_LAST_H,        /* [S, H] normed */
-    WORK_LOGITS,        /* [S, V] */
-    WORK_SAMPLED,       /* [2 S]: int32 tokens of the rows | f32 logits of the rows, without a gap */
-    WORK_GATHER,        /* [S, vocab] tp > 1: all ranks' logits (seeded sampling) or their WORK_SAMPLED */
+    WORK_ROWS_IN,     /* [R, H] attention_dp > 1: rows as they arrive; later the expert outputs */
+    WORK_SCRATCH,     /* [R, 3 X] */
+    WORK_SCATTER,     /* [T * K, H] deterministic with tp > 1 */
+    WORK_IDENTITY,    /* [T * K] int32 0, 1, 2, ...: the pairs of scattered rows */
+    WORK_COUNTS,      /* [2 * experts] int32 attention_dp > 1: row counts sent | received */
+    WORK_INPUTS,      /* [3 T] int32: tokens | positions | slots */
+    WORK_INV_FREQ,    /* [hd / 2] */
+    WORK_SEND,        /* [2][T, H] pieces that are not the last: rows on their way, in turn */
+    WORK_LAST_X,      /* [S, H] last piece, as all below: rows of X that yield tokens */
+    WORK_LAST_R,      /* [S, H] ... of R */
+    WORK_LAST_H,      /* [S, H] normed */
+    WORK_LOGITS,      /* [S, V] */
+    WORK_SAMPLED,     /* [2 S]: int32 tokens of the rows | f32 logits of the rows, without a gap */
+    WORK_GATHER, /* [S, vocab] tp > 1: all ranks' logits (seeded sampling) or their WORK_SAMPLED */
     WORK_COUNT
 };
 void graph_work(int64_t bytes[WORK_COUNT], const struct model *model, const struct split *split,
         struct piece piece, int max_seqs, int max_tokens);
 
 /* Bytes one rank holds, exact: the sums of the lists above. */
-int64_t graph_weight_bytes(const struct model *model, const struct split *split, struct piece piece);
+int64_t graph_weight_bytes(
+        const struct model *model, const struct split *split, struct piece piece);
 int64_t graph_work_bytes(const struct model *model, const struct split *split, struct piece piece,
         int max_seqs, int max_tokens);
 /* Per layer k and v as [block][kv][block_tokens][hd] (MLA: one latent row). Windowed layers keep all. */

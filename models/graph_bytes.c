@@ -8,7 +8,7 @@
 int graph_k_chunks(int64_t n)
 {
     int chunks = 1;
-    while (chunks < 8 && n % (2 * chunks) == 0)
+    while (chunks < 8 && n % (2 * (int64_t)chunks) == 0)
         chunks *= 2;
     return chunks;
 }

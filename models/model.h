@@ -19,49 +19,57 @@ enum model_family {
     FAMILY_LLAMA4
 };
 
-enum attention_kind { ATTENTION_FULL, ATTENTION_WINDOW, ATTENTION_CHUNK };
-enum rope_scaling { ROPE_PLAIN, ROPE_LLAMA3, ROPE_YARN };
+enum attention_kind {
+    ATTENTION_FULL,
+    ATTENTION_WINDOW,
+    ATTENTION_CHUNK
+};
+enum rope_scaling {
+    ROPE_PLAIN,
+    ROPE_LLAMA3,
+    ROPE_YARN
+};
 
 struct model_layer {
-    int attention;       /* enum attention_kind */
-    int64_t window;      /* tokens, for window and chunk */
+    int attention;  /* enum attention_kind */
+    int64_t window; /* tokens, for window and chunk */
     bool moe;
-    bool rope;           /* Llama 4 leaves it out on full layers */
+    bool rope; /* Llama 4 leaves it out on full layers */
 };
 
 struct model {
     const char *name;
-    const char *path;       /* directory of the checkpoint, or NULL for a shipped description */
-    const char *digest;     /* of the dimensions */
-    int family;             /* enum model_family */
-    int dtype;              /* torch_dtype: of quantised weights, what they are widened to; enum dtype */
+    const char *path;   /* directory of the checkpoint, or NULL for a shipped description */
+    const char *digest; /* of the dimensions */
+    int family;         /* enum model_family */
+    int dtype; /* torch_dtype: of quantised weights, what they are widened to; enum dtype */
     int64_t hidden, inter, vocab;
     int n_layers;
     int heads, kv_heads, head_dim;
     double norm_eps;
     bool tied_embeddings, qk_norm, attention_bias;
-    bool sinks;             /* gpt-oss: a learned logit per head in the softmax */
+    bool sinks; /* gpt-oss: a learned logit per head in the softmax */
     struct {
         double theta;
-        int scaling;        /* enum rope_scaling */
+        int scaling; /* enum rope_scaling */
         double factor, low_freq_factor, high_freq_factor, beta_fast, beta_slow;
         double mscale, mscale_all_dim;
         int64_t original_len;
         bool truncate;
     } rope;
-    int64_t max_len;        /* max_position_embeddings */
-    struct {                /* MLA; q_rank 0 with kv_rank > 0 = no query compression; kv_rank 0 = not MLA */
+    int64_t max_len; /* max_position_embeddings */
+    struct { /* MLA; q_rank 0 with kv_rank > 0 = no query compression; kv_rank 0 = not MLA */
         int64_t q_rank, kv_rank, nope_dim, rope_dim, v_dim;
     } mla;
-    struct {                /* n == 0 = dense */
+    struct { /* n == 0 = dense */
         int n, top_k, n_shared;
         int64_t inter, shared_inter;
         bool norm_top_k, sigmoid, router_bias, expert_bias;
         int n_group, top_k_group;
-        double scale;       /* routed_scaling_factor */
-        double clamp;       /* swiglu_limit; 0 = none */
+        double scale; /* routed_scaling_factor */
+        double clamp; /* swiglu_limit; 0 = none */
     } moe;
-    int n_mtp;              /* multi-token-prediction layers, counted apart */
+    int n_mtp;                  /* multi-token-prediction layers, counted apart */
     struct model_layer *layers; /* n_layers */
 };
 
@@ -78,19 +86,19 @@ struct model_facts {
 };
 
 /* Of the YAML form, which writes layers as a pattern; model_yaml.c turns it into a struct model. */
-extern const struct conf_table model_table; /* "shardwright-model" 1 */
+extern const struct conf_table model_table;    /* "shardwright-model" 1 */
 extern const char *const model_family_names[]; /* as model_type in config.json; NULL-terminated */
 
 /* what: a path to config.json, a directory with one, a model YAML, or the name of a shipped model. */
 MUST_CHECK bool model_read(struct model *out, const char *what, const char *data_dir,
         struct arena *arena, struct err *err);
-MUST_CHECK bool model_read_config(struct model *out, const char *text, int64_t len, const char *path,
-        struct arena *arena, struct err *err);
+MUST_CHECK bool model_read_config(struct model *out, const char *text, int64_t len,
+        const char *path, struct arena *arena, struct err *err);
 MUST_CHECK bool model_read_yaml(struct model *out, const char *text, int64_t len, const char *path,
         struct arena *arena, struct err *err);
 /* HF config.json that reads back as the same model; in the arena. dtype as torch_dtype. */
-MUST_CHECK bool model_write_config(
-        char **text, const struct model *model, enum dtype dtype, struct arena *arena, struct err *err);
+MUST_CHECK bool model_write_config(char **text, const struct model *model, enum dtype dtype,
+        struct arena *arena, struct err *err);
 /* Every number in range and consistent. Messages name the key of config.json. */
 MUST_CHECK bool model_check(const struct model *model, struct err *err);
 /* The same model cut to its first n layers, for small variants. ERR_INPUT when it has fewer. */

@@ -171,12 +171,13 @@ static bool get_common(struct config_reader *r, struct model *out)
             || !config_i64(r, "intermediate_size", &out->inter, CONFIG_REQUIRED)
             || !config_i64(r, "max_position_embeddings", &out->max_len, CONFIG_REQUIRED))
         return false;
-    if (out->heads < 1 || out->n_layers < 1 || out->n_layers > 1024)
-        return err_set(r->err, ERR_INPUT,
-                "%s: num_attention_heads is %d and num_hidden_layers %d, expected at least 1 and "
-                "at most "
-                "1024 layers",
-                r->path, out->heads, out->n_layers);
+    /* model_check judges the numbers; these two are needed before. */
+    if (out->heads < 1)
+        return err_set(
+                r->err, ERR_INPUT, "%s: num_attention_heads is 0, expected at least 1", r->path);
+    if (out->n_layers < 1 || out->n_layers > 1024)
+        return err_set(r->err, ERR_INPUT, "%s: num_hidden_layers is %d, expected 1 to 1024",
+                r->path, out->n_layers);
     if (!config_given(r->node, "head_dim") && out->hidden % out->heads != 0)
         return err_set(r->err, ERR_INPUT,
                 "%s: hidden_size %lld is no multiple of num_attention_heads %d, and there is no "

@@ -130,7 +130,9 @@ static void put_moe(struct json_writer *w, const struct model *model)
         break;
     case FAMILY_GPT_OSS:
         json_put_int(w, "num_local_experts", model->moe.n);
-        json_put_double(w, "swiglu_limit", model->moe.clamp);
+        /* 7 is the default; written as a whole number it would not pass for a float in transformers. */
+        if (model->moe.clamp != 7)
+            json_put_double(w, "swiglu_limit", model->moe.clamp);
         break;
     case FAMILY_LLAMA4:
         json_put_int(w, "num_local_experts", model->moe.n);

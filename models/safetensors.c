@@ -172,7 +172,7 @@ bool safetensors_read(struct safetensors_entry **out, int64_t *n, const void *by
         int64_t file_bytes, const char *path, struct arena *arena, struct err *err)
 {
     bool ok = false;
-    int64_t len;
+    int64_t len = 0;
 
     *n = 0;
     *out = NULL;

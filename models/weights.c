@@ -4,6 +4,7 @@
  */
 #include "models/weights.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -44,23 +45,39 @@ static bool may_be_ignored(const char *name, const struct model *model)
     return layer >= model->n_layers && layer < model->n_layers + model->n_mtp;
 }
 
+/* "[512, 128]"; buf of 96 bytes. */
+static const char *show_shape(char *buf, const int64_t *dim, int n_dims)
+{
+    int at = snprintf(buf, 96, "[");
+    for (int i = 0; i < n_dims; i++)
+        at += snprintf(buf + at, 96 - (size_t)at, "%s%lld", i > 0 ? ", " : "", (long long)dim[i]);
+    snprintf(buf + at, 96 - (size_t)at, "]");
+    return buf;
+}
+
 static bool same_shape(const struct weights *w, const struct named *have,
         const struct tensor_spec *spec, struct err *err)
 {
     const struct tensor *t = &have->tensor;
     bool same = t->n_dims == spec->n_dims;
+    char has[96], wants[96];
 
     for (int i = 0; same && i < spec->n_dims; i++)
         same = t->dim[i] == spec->dim[i];
     if (same)
         return true;
     return err_set(err, ERR_INPUT,
-            "%s/%s: tensor %s has %d dimensions [%lld, %lld, %lld], the model's have %d [%lld, "
-            "%lld, %lld]: "
-            "config.json and weights do not belong together",
-            w->dir, have->file, have->name, t->n_dims, (long long)t->dim[0], (long long)t->dim[1],
-            (long long)t->dim[2], spec->n_dims, (long long)spec->dim[0], (long long)spec->dim[1],
-            (long long)spec->dim[2]);
+            "%s/%s: tensor %s is %s, the model's is %s: config.json and weights do not belong "
+            "together",
+            w->dir, have->file, have->name, show_shape(has, t->dim, t->n_dims),
+            show_shape(wants, spec->dim, spec->n_dims));
+}
+
+static bool foreign(
+        const struct weights *w, const struct named *t, const struct model *model, struct err *err)
+{
+    return err_set(err, ERR_INPUT, "%s/%s: tensor %s does not belong to %s (%s)", w->dir, t->file,
+            t->name, model->name, model_family_names[model->family]);
 }
 
 static bool complete(struct weights *w, const struct model *model, struct err *err)
@@ -74,9 +91,7 @@ static bool complete(struct weights *w, const struct model *model, struct err *e
     for (int64_t s = 0; s < n; s++) {
         while (i < w->n && strcmp(w->tensors[i].name, specs[s].name) < 0) {
             if (!may_be_ignored(w->tensors[i].name, model))
-                return err_set(err, ERR_INPUT, "%s/%s: tensor %s is none of %s (%s)", w->dir,
-                        w->tensors[i].file, w->tensors[i].name, model->name,
-                        model_family_names[model->family]);
+                return foreign(w, &w->tensors[i], model, err);
             i++;
         }
         if (i == w->n || strcmp(w->tensors[i].name, specs[s].name) != 0)
@@ -88,9 +103,7 @@ static bool complete(struct weights *w, const struct model *model, struct err *e
     }
     for (; i < w->n; i++)
         if (!may_be_ignored(w->tensors[i].name, model))
-            return err_set(err, ERR_INPUT, "%s/%s: tensor %s is none of %s (%s)", w->dir,
-                    w->tensors[i].file, w->tensors[i].name, model->name,
-                    model_family_names[model->family]);
+            return foreign(w, &w->tensors[i], model, err);
     return true;
 }
 

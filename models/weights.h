@@ -11,10 +11,15 @@
 #include "models/model.h"
 
 struct tensor_spec {
-    const char *name;     /* HF name: "model.layers.0.self_attn.q_proj.weight" */
+    const char *name; /* HF name: "model.layers.0.self_attn.q_proj.weight" */
     int n_dims;
     int64_t dim[4];
-    enum tensor_role { TENSOR_MATRIX, TENSOR_NORM, TENSOR_BIAS, TENSOR_EMBEDDING } role;
+    enum tensor_role {
+        TENSOR_MATRIX,
+        TENSOR_NORM,
+        TENSOR_BIAS,
+        TENSOR_EMBEDDING
+    } role;
 };
 
 /* Every tensor of the model in checkpoint order (multi-token-prediction layers left out). */
@@ -24,7 +29,8 @@ MUST_CHECK bool weights_specs(struct tensor_spec **out, int64_t *n, const struct
 struct weights; /* an open checkpoint, mapped read-only */
 
 /* model must outlive it. */
-MUST_CHECK struct weights *weights_open(const struct model *model, const char *dir, struct err *err);
+MUST_CHECK struct weights *weights_open(
+        const struct model *model, const char *dir, struct err *err);
 /* The same values that weights_write puts into files of that dtype, made when copied, without a file. */
 MUST_CHECK struct weights *weights_open_random(
         const struct model *model, uint64_t seed, enum dtype dtype, struct err *err);
@@ -34,7 +40,7 @@ struct tensor {
     enum dtype dtype;
     int n_dims;
     int64_t dim[4];
-    const void *data;     /* mapped; NULL when random */
+    const void *data; /* mapped; NULL when random */
 };
 /* NULL if absent. */
 const struct tensor *weights_find(const struct weights *weights, const char *name);
@@ -49,8 +55,8 @@ MUST_CHECK bool weights_copy(void *out, enum dtype dtype, const struct weights *
 
 struct weights_options {
     uint64_t seed;
-    enum dtype dtype;          /* f32 or bf16 */
-    int64_t shard_bytes;       /* 0 = one file */
+    enum dtype dtype;    /* f32 or bf16 */
+    int64_t shard_bytes; /* 0 = one file */
     void (*progress)(void *self, int64_t done_bytes, int64_t total_bytes);
     void *self;
 };

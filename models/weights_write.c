@@ -16,6 +16,7 @@
 
 #include "core/file.h"
 #include "core/json.h"
+#include "core/str.h"
 #include "models/safetensors.h"
 #include "models/weights_random.h"
 
@@ -220,6 +221,7 @@ static bool write_shard(struct job *job, struct shard *shard, struct err *err)
 {
     pthread_t threads[MAX_THREADS];
     int n = 0, workers = n_workers();
+    char size[32];
 
     job->shard = shard;
     atomic_store(&job->next_block, 0);
@@ -242,10 +244,10 @@ static bool write_shard(struct job *job, struct shard *shard, struct err *err)
     if (!failed)
         return true;
     return err_set(err, ERR_ENV,
-            "%s: %s; the checkpoint takes %lld bytes in all, nothing of it was kept: make room or "
+            "%s: %s; the checkpoint takes %s in all, nothing of it was kept: make room or "
             "choose another "
             "directory",
-            shard->temp, strerror(failed), (long long)job->total_bytes);
+            shard->temp, strerror(failed), str_show_bytes(size, (double)job->total_bytes));
 }
 
 /* ---- names ---- */
@@ -303,6 +305,7 @@ static bool give_names(struct job *job, const char *config, struct err *err)
 static bool room(const struct job *job, struct err *err)
 {
     struct statvfs fs;
+    char size[32], left[32];
 
     if (statvfs(job->dir, &fs) != 0)
         return true;
@@ -310,9 +313,10 @@ static bool room(const struct job *job, struct err *err)
     if (available >= (double)job->total_bytes)
         return true;
     return err_set(err, ERR_ENV,
-            "%s: the checkpoint takes %lld bytes, only %.0f are free: make room or choose another "
+            "%s: the checkpoint takes %s, only %s are free: make room or choose another "
             "directory",
-            job->dir, (long long)job->total_bytes, available);
+            job->dir, str_show_bytes(size, (double)job->total_bytes),
+            str_show_bytes(left, available));
 }
 
 bool weights_write(const struct model *model, const char *dir,

@@ -85,8 +85,8 @@ static void compare_facts(const struct json_node *derived, const struct model *m
 static void published_file(const char *file, struct arena *arena)
 {
     struct err err = {0};
-    char *text;
-    int64_t len, config_len;
+    char *text = NULL;
+    int64_t len = 0, config_len = 0;
     struct model model, shipped;
     char *path = arena_printf(arena, "%s/%s", DATA, file);
     char *name = arena_strndup(arena, file, (int64_t)strlen(file) - 5);
@@ -122,6 +122,7 @@ static void facts_equal_published_ones(void **state)
     if (!dir) {
         print_message("no %s\n", DATA);
         skip();
+        return;
     }
     for (struct dirent *entry; (entry = readdir(dir)) != NULL;) {
         if (strstr(entry->d_name, ".json")) {
@@ -142,7 +143,7 @@ static void every_shipped_model_survives_config_json(void **state)
     DIR *dir = opendir(SOURCE_DIR "/models");
 
     assert_non_null(dir);
-    for (struct dirent *entry; (entry = readdir(dir)) != NULL;) {
+    for (struct dirent *entry; dir && (entry = readdir(dir)) != NULL;) {
         struct err err = {0};
         struct model model, again;
         char *config;
@@ -162,7 +163,8 @@ static void every_shipped_model_survives_config_json(void **state)
         assert_int_equal(again.dtype, DTYPE_F32);
         n++;
     }
-    closedir(dir);
+    if (dir)
+        closedir(dir);
     assert_true(n >= 19);
     arena_free(&arena);
 }
@@ -210,7 +212,7 @@ static void bad_configs_are_refused(void **state)
             {"\"num_attention_heads\": 4", "\"num_attention_heads\": 5",
                     "hidden_size 64 is no multiple of num_attention_heads 5"},
             {"\"num_hidden_layers\": 2", "\"num_hidden_layers\": 2000000000",
-                    "at most 1024 layers"},
+                    "num_hidden_layers is 2000000000, expected 1 to 1024"},
             {"\"model_type\": \"llama\"", "\"model_type\": \"gpt2\"",
                     "model_type \"gpt2\" is not supported"},
             {"\"model_type\": \"llama\", ", "", "m/config.json: no model_type"},
