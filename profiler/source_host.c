@@ -22,7 +22,7 @@ enum {
     MOST_GROUPS = 16,
     OTHER_KEY = 1000
 };
-static const double SLOW_CLOCK = 1.15, LONG_US = 20e3;
+static const double SLOW_CLOCK = 1.15, LONG_US = 5e3;
 static const int64_t MOST_COLD = INT64_C(256) << 20;
 
 enum action {
@@ -188,15 +188,27 @@ static void run_once(struct host *host)
         coll_case_run(&host->exchange);
 }
 
-/* Weights and caches stay as they are; the first run also makes the pages and starts the threads. */
-static double warm_up(struct host *host)
+/* One run on every rank that takes part; the time of the slowest, the same on all. */
+static double warm_up_once(struct host *host)
 {
     double us = 0;
-    for (int i = 0; i < 3 && us < LONG_US; i++) {
+    if (takes_part(host, &host->op)) {
         coll_barrier(host->together);
         int64_t begin = clock_now_ns();
         run_once(host);
         us = (double)(clock_now_ns() - begin) * 1e-3;
+    }
+    return ranks_max(host->ranks, us);
+}
+
+/* The first run makes the pages and starts the threads; only short ops need more to be warm. All ranks
+ * decide by the same time, or they would wait for each other at different barriers. */
+static double warm_up(struct host *host)
+{
+    double us = warm_up_once(host);
+    for (int i = 0; i < 2 && us < LONG_US; i++) {
+        double again = warm_up_once(host);
+        us = again < us ? again : us;
     }
     return us;
 }
@@ -233,14 +245,10 @@ static void close_case(struct host *host)
 
 static bool do_begin(struct host *host, const struct op *op, struct err *err)
 {
-    double us = 0;
-
     host->op = *op;
     host->repeats = 1;
     bool ok = ranks_agree(host->ranks, open_case(host, err), err);
-    if (ok && takes_part(host, op))
-        us = warm_up(host);
-    us = ranks_max(host->ranks, us);
+    double us = ok ? warm_up(host) : 0;
     /* A collective is timed alone: from the common start to the last one's end. */
     if (ok && host->compute && us < SHORT_US)
         host->repeats = us * MOST_REPEATS < SAMPLE_US ? MOST_REPEATS : (int)(SAMPLE_US / us) + 1;
