@@ -43,6 +43,26 @@ void op_case_run(struct op_case *c)
     op_run(c->dev, &c->op, &c->operands.args[c->last]);
 }
 
+/* Kinds whose rows stand one after the other in every operand. */
+static const bool rows_apart[OP_KIND_COUNT] = {
+        [OP_GEMM] = true,
+        [OP_LM_HEAD] = true,
+        [OP_RMSNORM] = true,
+        [OP_ACTIVATION] = true,
+        [OP_ROUTER] = true,
+        [OP_SAMPLE] = true,
+};
+
+bool op_case_shrink(struct op_case *c, const struct op *op)
+{
+    struct op same = *op;
+    same.dim[0] = c->op.dim[0];
+    if (!rows_apart[op->kind] || op->dim[0] > c->op.dim[0] || op_compare(&same, &c->op) != 0)
+        return false;
+    c->op = *op;
+    return true;
+}
+
 static int64_t output_count(const struct op_case *c, int copy)
 {
     int64_t n = 0;

@@ -179,6 +179,9 @@ MUST_CHECK struct op_case *op_case_open(struct dev *dev, const struct op *op, in
         uint64_t seed, struct err *err);
 void op_case_close(struct op_case *c);
 void op_case_run(struct op_case *c); /* next copy */
+/* Goes on with the same operands for op, which has fewer rows (dim[0]) and is equal otherwise. false when it
+ * is not, or when the operands of its kind depend on the rows; c is as it was then. */
+bool op_case_shrink(struct op_case *c, const struct op *op);
 /* What the last run wrote, as floats; *n elements. */
 const float *op_case_output(const struct op_case *c, int64_t *n);
 /* Memory it takes, to refuse shapes that would not fit. */

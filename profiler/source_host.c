@@ -28,7 +28,6 @@ static const int64_t MOST_COLD = INT64_C(256) << 20;
 enum action {
     BEGIN,
     SAMPLE,
-    END,
     CLOSE
 };
 
@@ -213,6 +212,13 @@ static double warm_up(struct host *host)
     return us;
 }
 
+static void close_case(struct host *host)
+{
+    op_case_close(host->compute);
+    host->compute = NULL;
+    coll_case_close(&host->exchange);
+}
+
 static bool open_case(struct host *host, struct err *err)
 {
     const struct op *op = &host->op;
@@ -223,24 +229,23 @@ static bool open_case(struct host *host, struct err *err)
     if (!find_group(&host->together, host, n, n, err))
         return false;
     if (op_is_collective(op->kind)) {
+        close_case(host);
         if (!find_group(&group, host, coll_case_degree(op), n, err))
             return false;
         return !takes_part(host, op)
                || (use_threads(host, 1, err) && coll_case_open(&host->exchange, op, group, err));
     }
-    if (!takes_part(host, op))
+    if (!takes_part(host, op)) {
+        close_case(host);
         return true;
+    }
+    if (host->compute && op_case_shrink(host->compute, op))
+        return true;
+    close_case(host);
     if (!use_threads(host, op->degree, err))
         return false;
     host->compute = op_case_open(host->dev, op, source_cold_bytes(n), 1, err);
     return host->compute != NULL;
-}
-
-static void close_case(struct host *host)
-{
-    op_case_close(host->compute);
-    host->compute = NULL;
-    coll_case_close(&host->exchange);
 }
 
 static bool do_begin(struct host *host, const struct op *op, struct err *err)
@@ -370,10 +375,7 @@ static bool host_sample(void *self, int n, struct batch *out)
 
 static void host_end(void *self)
 {
-    struct host *host = self;
-    struct command command = {.action = END};
-    send_command(host, &command);
-    close_case(host);
+    (void)self; /* the case stays: the next op may be the same with fewer rows */
 }
 
 static void host_close(void *self)
@@ -401,9 +403,6 @@ bool source_host_serve(struct host *host, struct err *err)
             break;
         case SAMPLE:
             do_sample(host, command.n);
-            break;
-        case END:
-            close_case(host);
             break;
         case CLOSE:
             return err->kind == ERR_NONE;
