@@ -181,7 +181,8 @@ static void judge(struct comparison *comparison, struct arena *arena)
     }
     comparison->best = comparison->n_plans > 0 ? comparison->plans : NULL;
     comparison->regret_frac = NAN;
-    if (comparison->chosen != NULL && comparison->best->measured.output_tokens_per_s > 0)
+    if (comparison->chosen != NULL && comparison->best != NULL
+            && comparison->best->measured.output_tokens_per_s > 0)
         comparison->regret_frac = 1
                                   - comparison->chosen->measured.output_tokens_per_s
                                             / comparison->best->measured.output_tokens_per_s;

@@ -158,7 +158,7 @@ void gate_shift_interval(
 /* Spread of one run of either side about its own median, as a standard deviation of logarithms. */
 static double noise_of(const double *a, int n, const double *b, int m)
 {
-    double off[2 * GATE_MOST], copy[GATE_MOST];
+    double off[2 * GATE_MOST], copy[GATE_MOST] = {0};
     struct summary summary;
     memcpy(copy, a, (size_t)n * sizeof *a);
     summary_of(&summary, copy, n);
@@ -174,7 +174,7 @@ static double noise_of(const double *a, int n, const double *b, int m)
 
 static void judge(struct gate_state *state, const struct gate_rule *rule)
 {
-    double a[GATE_MOST], b[GATE_MOST], slowed[GATE_MOST];
+    double a[GATE_MOST] = {0}, b[GATE_MOST] = {0}, slowed[GATE_MOST] = {0};
     const double sign = rule->higher_is_better ? 1 : -1;
     const double threshold = log1p(-rule->shift_frac);
     for (int i = 0; i < state->n_a; i++) {

@@ -212,7 +212,7 @@ void section_costs(struct page *page, const char *id, const struct profile *prof
             ARENA_NEW(arena, const struct profile_point *, profile->n);
     for (int64_t i = 0; i < profile->n; i++)
         points[i] = &profile->points[i];
-    qsort(points, (size_t)profile->n, sizeof *points, by_site);
+    qsort(points, (size_t)profile->n, sizeof(void *), by_site);
     for (int64_t i = 0, end; i < profile->n; i = end) {
         for (end = i + 1; end < profile->n && points[i]->op.kind == points[end]->op.kind;)
             end++;

@@ -200,7 +200,7 @@ static void time_chart(const struct chapter *chapter, const struct plan_result *
                 && strcmp(run->figures[i].unit, "us") == 0 && isfinite(run->figures[i].predicted))
             chosen[n++] = &run->figures[i];
     if (scope == FIGURE_OP)
-        qsort(chosen, (size_t)n, sizeof *chosen, by_measured);
+        qsort(chosen, (size_t)n, sizeof(void *), by_measured);
     if (n > 16)
         n = 16;
     struct chart_series series[2] = {

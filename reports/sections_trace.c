@@ -229,7 +229,7 @@ static const struct run_step **step_window(
     const struct run_step **steps = ARENA_NEW(arena, const struct run_step *, run->n_steps);
     for (int64_t i = 0; i < run->n_steps; i++)
         steps[i] = &run->steps[i];
-    qsort(steps, (size_t)run->n_steps, sizeof *steps, by_start);
+    qsort(steps, (size_t)run->n_steps, sizeof(void *), by_start);
     *n = run->n_steps < STEPS_SHOWN ? run->n_steps : STEPS_SHOWN;
     return steps + (run->n_steps - *n) / 2;
 }

@@ -44,10 +44,68 @@ struct shape {
     const char *bottleneck;
 };
 
-/* Two replicas, two stages and two ranks of each are all that is needed here. */
+static void fill_stage(struct plan_stage *out, const struct shape *shape, int stage, int first_rank,
+        struct arena *arena)
+{
+    const int n = shape->tp * shape->adp;
+    const int64_t parts = (int64_t)shape->pp * shape->tp;
+    int *ranks = ARENA_NEW(arena, int, n);
+    for (int i = 0; i < n; i++)
+        ranks[i] = first_rank + i;
+    *out = (struct plan_stage){.first_layer = stage == 0 ? 0 : shape->split,
+            .end_layer = stage + 1 < shape->pp ? shape->split : 28,
+            .tp = shape->tp,
+            .ep = shape->ep,
+            .attention_dp = shape->adp,
+            .threads = shape->threads,
+            .kind = "cpu",
+            .ranks = ranks,
+            .n_ranks = n,
+            .weight_bytes = 1200000000 / parts,
+            .kv_bytes = 230000000 / parts,
+            .work_bytes = (int64_t)61234567 / shape->tp,
+            .step_us = shape->tpot_us / shape->pp};
+}
+
+static void fill_replicas(struct plan *plan, const struct shape *shape, struct arena *arena)
+{
+    plan->n_replicas = shape->dp;
+    plan->replicas = ARENA_NEW(arena, struct plan_replica, shape->dp);
+    for (int r = 0; r < shape->dp; r++) {
+        struct plan_replica *replica = &plan->replicas[r];
+        *replica = (struct plan_replica){.n_stages = shape->pp,
+                .max_seqs = 16,
+                .max_tokens = 256,
+                .in_flight = shape->pp,
+                .kv_blocks = 512,
+                .stages = ARENA_NEW(arena, struct plan_stage, shape->pp)};
+        for (int s = 0; s < shape->pp; s++) {
+            fill_stage(&replica->stages[s], shape, s, plan->n_ranks, arena);
+            plan->n_ranks += replica->stages[s].n_ranks;
+        }
+    }
+}
+
+static void fill_runners_up(struct plan *plan, const struct shape *shape, struct arena *arena)
+{
+    plan->n_runners_up = 5;
+    plan->runners_up = ARENA_NEW(arena, struct plan_runner_up, 5);
+    for (int i = 0; i < 5; i++)
+        plan->runners_up[i] = (struct plan_runner_up){
+                .what = arena_printf(arena, "tp=%d pp=%d dp=1 ep=1 adp=1 threads=1 max_seqs=%d",
+                        1 + i % 2, 1 + (i + 1) % 2, 8 << (i % 3)),
+                .output_tokens_per_s = shape->tokens_per_s * (0.97 - 0.06 * i),
+                .ttft_p50_us = shape->ttft_us * (0.8 + 0.15 * i),
+                .tpot_p50_us = shape->tpot_us * (1.1 - 0.07 * i),
+                .memory_bytes = 800000000 + 90000000LL * i,
+                .loses_frac = 0.03 + 0.06 * i,
+                .why = i % 2 ? "an all-reduce in every layer" : "the second stage waits"};
+}
+
 static void fill_plan(struct plan *plan, const struct shape *shape, const char *model, bool chosen,
         struct arena *arena)
 {
+    const double off = 1 + 0.06 * noise((uint64_t)(shape->tokens_per_s * 10));
     *plan = (struct plan){.name = "made up",
             .model = model,
             .model_digest = "0123456789abcdef",
@@ -59,49 +117,19 @@ static void fill_plan(struct plan *plan, const struct shape *shape, const char *
             .block_tokens = 16,
             .max_len = 1024,
             .bottleneck = shape->bottleneck,
-            .binding = "memory bandwidth of the device: the weights are read once a step"};
-    plan->n_replicas = shape->dp;
-    plan->replicas = ARENA_NEW(arena, struct plan_replica, shape->dp);
-    for (int r = 0; r < shape->dp; r++) {
-        struct plan_replica *replica = &plan->replicas[r];
-        *replica = (struct plan_replica){.n_stages = shape->pp,
-                .max_seqs = 16,
-                .max_tokens = 256,
-                .in_flight = shape->pp,
-                .kv_blocks = 512};
-        replica->stages = ARENA_NEW(arena, struct plan_stage, shape->pp);
-        for (int s = 0; s < shape->pp; s++) {
-            const int n = shape->tp * shape->adp;
-            int *ranks = ARENA_NEW(arena, int, n);
-            for (int i = 0; i < n; i++)
-                ranks[i] = plan->n_ranks++;
-            replica->stages[s] = (struct plan_stage){.first_layer = s == 0 ? 0 : shape->split,
-                    .end_layer = s + 1 < shape->pp ? shape->split : 28,
-                    .tp = shape->tp,
-                    .ep = shape->ep,
-                    .attention_dp = shape->adp,
-                    .threads = shape->threads,
-                    .kind = "cpu",
-                    .ranks = ranks,
-                    .n_ranks = n,
-                    .weight_bytes = (int64_t)1200000000 / (shape->pp * shape->tp),
-                    .kv_bytes = (int64_t)230000000 / (shape->pp * shape->tp),
-                    .work_bytes = (int64_t)61234567 / shape->tp,
-                    .step_us = shape->tpot_us / shape->pp};
-        }
-    }
-    const double off = 1 + 0.06 * noise((uint64_t)(shape->tokens_per_s * 10));
-    plan->predicted = (struct plan_figures){.output_tokens_per_s = shape->tokens_per_s * off,
-            .total_tokens_per_s = shape->tokens_per_s * off * 3,
-            .requests_per_s = 0.6,
-            .ttft_p50_us = shape->ttft_us / off,
-            .ttft_p99_us = 2.1 * shape->ttft_us,
-            .tpot_p50_us = shape->tpot_us / off,
-            .tpot_p99_us = 1.3 * shape->tpot_us,
-            .makespan_s = 50,
-            .memory_bytes = (int64_t)1491234567 / (shape->pp * shape->tp),
-            .lo_frac = 0.94,
-            .hi_frac = 1.05};
+            .binding = "memory bandwidth of the device: the weights are read once a step",
+            .predicted = {.output_tokens_per_s = shape->tokens_per_s * off,
+                    .total_tokens_per_s = shape->tokens_per_s * off * 3,
+                    .requests_per_s = 0.6,
+                    .ttft_p50_us = shape->ttft_us / off,
+                    .ttft_p99_us = 2.1 * shape->ttft_us,
+                    .tpot_p50_us = shape->tpot_us / off,
+                    .tpot_p99_us = 1.3 * shape->tpot_us,
+                    .makespan_s = 50,
+                    .memory_bytes = 1491234567 / ((int64_t)shape->pp * shape->tp),
+                    .lo_frac = 0.94,
+                    .hi_frac = 1.05}};
+    fill_replicas(plan, shape, arena);
     plan->certificate.forced = !chosen;
     plan->certificate.objective = "output_tokens_per_s";
     plan->certificate.value = plan->predicted.output_tokens_per_s;
@@ -110,20 +138,8 @@ static void fill_plan(struct plan *plan, const struct shape *shape, const char *
     plan->certificate.solve_s = 1.25;
     plan->certificate.programs = 9;
     plan->certificate.oracle = "glpk 5.0";
-    if (!chosen)
-        return;
-    plan->n_runners_up = 5;
-    plan->runners_up = ARENA_NEW(arena, struct plan_runner_up, 5);
-    for (int i = 0; i < 5; i++)
-        plan->runners_up[i] = (struct plan_runner_up){
-                .what = arena_printf(arena, "tp=%d pp=%d dp=1 ep=1 adp=1 threads=1 max_seqs=%d",
-                        1 + i % 2, 1 + (i + 1) % 2, 8 << (i % 3)),
-                .output_tokens_per_s = shape->tokens_per_s * (0.97 - 0.06 * i),
-                .ttft_p50_us = shape->ttft_us * (0.8 + 0.15 * i),
-                .tpot_p50_us = shape->tpot_us * (1.1 - 0.07 * i),
-                .memory_bytes = 800000000 + 90000000 * i,
-                .loses_frac = 0.03 + 0.06 * i,
-                .why = i % 2 ? "an all-reduce in every layer" : "the second stage waits"};
+    if (chosen)
+        fill_runners_up(plan, shape, arena);
 }
 
 static void add_figures(struct db *db, int64_t run, const struct plan *plan,
@@ -141,7 +157,7 @@ static void add_figures(struct db *db, int64_t run, const struct plan *plan,
         must(run_store_figure(db, run, &figure, err), err);
     }
     for (int i = 0; i < plan->n_ranks; i++) {
-        struct run_figure figure = {FIGURE_RANK, i, "memory_bytes", "B",
+        struct run_figure figure = {FIGURE_RANK, i, "weight_bytes", "bytes",
                 (double)plan->predicted.memory_bytes, (double)measured->memory_bytes, NAN, NAN};
         must(run_store_figure(db, run, &figure, err), err);
     }
@@ -173,9 +189,10 @@ static void add_trace(struct db *db, int64_t run, const struct plan *plan,
     for (int i = 0; i < 300; i++)
         for (int r = 0; r < plan->n_replicas; r++)
             for (int s = 0; s < plan->replicas[r].n_stages; s++) {
-                const struct run_step step = {r, s, i, (int64_t)i * 42000000 + s * 21000000,
-                        19000000 + i % 7 * 300000, 500000, i % 9 == 0 ? 140 : 12, 12,
-                        i % 9 == 0 ? 128 : 0, 12 * 300};
+                const struct run_step step = {r, s, i,
+                        i * INT64_C(42000000) + s * INT64_C(21000000),
+                        19000000 + i % 7 * INT64_C(300000), 500000, i % 9 == 0 ? 140 : 12, 12,
+                        i % 9 == 0 ? 128 : 0, 3600};
                 must(run_store_step(db, run, &step, err), err);
             }
 }
@@ -189,7 +206,8 @@ static void add_run(struct db *db, int64_t provenance, const struct shape *shape
     fill_plan(&plan, shape, model, chosen, &arena);
     must(run_store_plan(&plan_id, db, &plan, err), err);
     must(run_store_begin(&run, db, plan_id, provenance, model, "chat <small>", err), err);
-    const double by = 1 + 0.015 * noise((uint64_t)(shape->tokens_per_s) + 17u * (unsigned)round);
+    const double by =
+            1 + 0.015 * noise((uint64_t)(shape->tokens_per_s) + UINT64_C(17) * (unsigned)round);
     const struct plan_figures measured = {.output_tokens_per_s = shape->tokens_per_s * by,
             .total_tokens_per_s = shape->tokens_per_s * by * 3,
             .requests_per_s = 0.6 * by,
@@ -199,7 +217,7 @@ static void add_run(struct db *db, int64_t provenance, const struct shape *shape
             .tpot_p99_us = 1.35 * shape->tpot_us / by,
             .e2e_p50_us = shape->ttft_us + 40 * shape->tpot_us,
             .makespan_s = 50 / by,
-            .memory_bytes = (int64_t)1499000000 / (shape->pp * shape->tp),
+            .memory_bytes = 1499000000 / ((int64_t)shape->pp * shape->tp),
             .goodput_requests_per_s = 0.55};
     must(run_store_batch_begin(db, err), err);
     add_figures(db, run, &plan, &measured, err);
