@@ -60,27 +60,33 @@ static void write_term(FILE *out, double value, const char *name, int *on_line)
     ++*on_line;
 }
 
+/* One relation of a row whose terms are given. */
+static void write_relation(FILE *out, const struct ilp *ilp, const struct ilp_row *row,
+        const struct ilp_term *terms, int64_t n_terms, bool lower)
+{
+    bool equal = row->lo == row->hi;
+    bool both = !isinf(row->lo) && !isinf(row->hi) && !equal;
+    double bound = lower ? row->lo : row->hi;
+    if (isinf(bound) || n_terms == 0 || (equal && !lower))
+        return;
+    int on_line = 0;
+    fprintf(out, " %s%s:", row->name, both && lower ? "_lo" : "");
+    for (int64_t i = 0; i < n_terms; i++)
+        write_term(out, terms[i].value, ilp->cols[terms[i].col].name, &on_line);
+    const char *relation = lower ? ">=" : "<=";
+    fprintf(out, " %s %.17g\n", equal ? "=" : relation, bound);
+}
+
 static void write_rows(FILE *out, const struct ilp *ilp, const struct ilp_term *terms)
 {
     int64_t at = 0;
     for (int row = 0; row < ilp->n_rows; row++) {
-        const struct ilp_row *r = &ilp->rows[row];
         int64_t end = at;
         while (end < ilp->n_terms && terms[end].row == row)
             end++;
         /* A row between two bounds is written twice: ranges differ from reader to reader. */
-        for (int side = 0; side < 2; side++) {
-            double bound = side == 0 ? r->lo : r->hi;
-            if (isinf(bound) || end == at || (side == 1 && r->lo == r->hi))
-                continue;
-            int on_line = 0;
-            fprintf(out, " %s%s:", r->name,
-                    side == 0 && !isinf(r->hi) && r->lo != r->hi ? "_lo" : "");
-            for (int64_t i = at; i < end; i++)
-                write_term(out, terms[i].value, ilp->cols[terms[i].col].name, &on_line);
-            const char *relation = side == 0 ? ">=" : "<=";
-            fprintf(out, " %s %.17g\n", r->lo == r->hi ? "=" : relation, bound);
-        }
+        write_relation(out, ilp, &ilp->rows[row], terms + at, end - at, true);
+        write_relation(out, ilp, &ilp->rows[row], terms + at, end - at, false);
         at = end;
     }
 }
@@ -147,7 +153,7 @@ double ilp_violation(const struct ilp *ilp, const double *x)
     double worst = 0;
     double *sum = calloc((size_t)ilp->n_rows + 1, sizeof *sum);
     if (sum == NULL)
-        return INFINITY;
+        return HUGE_VAL;
     for (int64_t i = 0; i < ilp->n_terms; i++)
         sum[ilp->terms[i].row] += ilp->terms[i].value * x[ilp->terms[i].col];
     for (int r = 0; r < ilp->n_rows; r++)

@@ -15,7 +15,7 @@
 
 struct ilp_col {
     const char *name;
-    double lo, hi; /* -INFINITY and INFINITY allowed */
+    double lo, hi; /* -HUGE_VAL and HUGE_VAL allowed */
     double cost;
     bool integer;
 };
@@ -70,7 +70,7 @@ struct ilp_limits {
 struct ilp_result {
     enum ilp_status status;
     double value,
-            bound; /* value only with a solution; bound is a proven lower bound, -INFINITY if none */
+            bound; /* value only with a solution; bound is a proven lower bound, -HUGE_VAL if none */
     double *x;     /* n_cols in the arena, NULL without a solution */
     int64_t nodes;
     double seconds;

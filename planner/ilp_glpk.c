@@ -335,7 +335,7 @@ bool ilp_solve(struct ilp_result *out, const struct ilp *ilp, const struct ilp_l
         struct arena *arena, struct err *err)
 {
     int64_t start_ns = clock_now_ns();
-    *out = (struct ilp_result){.status = ILP_UNKNOWN, .bound = -INFINITY};
+    *out = (struct ilp_result){.status = ILP_UNKNOWN, .bound = -HUGE_VAL};
     out->x = ARENA_NEW(arena, double, ilp->n_cols + 1);
     int fds[2];
     if (pipe(fds) != 0)
@@ -351,7 +351,7 @@ bool ilp_solve(struct ilp_result *out, const struct ilp *ilp, const struct ilp_l
     }
     if (pid == 0) {
         close(fds[0]);
-        struct child child = {.fd = fds[1], .ilp = ilp, .limits = limits, .bound = -INFINITY};
+        struct child child = {.fd = fds[1], .ilp = ilp, .limits = limits, .bound = -HUGE_VAL};
         child_run(&child);
     }
     close(fds[1]);

@@ -93,7 +93,7 @@ bool search_least_memory(struct least_memory *out, const struct search_input *in
 {
     bool ok = true;
     memset(out, 0, sizeof *out);
-    out->share = INFINITY;
+    out->share = HUGE_VAL;
     struct arcs *arcs = arcs_open(input->costs, input->demand, err);
     if (arcs == NULL)
         return false;

@@ -191,7 +191,7 @@ static const struct fit_site *find_similar(
         const struct lookup *lookup, const struct op *op, bool any_degree)
 {
     const struct fit_site *best = NULL;
-    double best_distance = INFINITY;
+    double best_distance = HUGE_VAL;
     for (int64_t i = 0; i < lookup->n_sites; i++) {
         const struct op *at = &lookup->sites[i].points->op;
         struct op like = *op;

@@ -60,7 +60,7 @@ static struct floors floors_of(const struct partition_problem *p, struct arena *
     double *least = ARENA_NEW(arena, double, p->n_layers + 1);
     double *per_layer = ARENA_NEW(arena, double, p->n_layers + 1);
     for (int l = 0; l < p->n_layers; l++)
-        least[l] = per_layer[l] = INFINITY;
+        least[l] = per_layer[l] = HUGE_VAL;
     for (int i = 0; i < p->n_arcs; i++) {
         const struct partition_arc *arc = &p->arcs[i];
         for (int l = arc->first; l < arc->end; l++) {
@@ -131,7 +131,7 @@ void partition_guess(
     struct arena scratch = {0};
     memset(out, 0, sizeof *out);
     out->arcs = ARENA_NEW(arena, int, p->n_stages);
-    out->value_us = INFINITY;
+    out->value_us = HUGE_VAL;
     out->bound_us = floors_of(p, &scratch).pace_us;
     double *times;
     int n = distinct_times(&times, p, &scratch);
@@ -180,7 +180,7 @@ static void build(
     int stages = ilp_add_row(&out->ilp, "stages", p->n_stages, p->n_stages); /* C4 */
     int budget = out->ilp.n_rows;                                            /* C5 */
     for (int k = 0; k < p->n_kinds; k++)
-        ilp_add_row(&out->ilp, arena_printf(arena, "budget_%d", k), -INFINITY, p->budget[k]);
+        ilp_add_row(&out->ilp, arena_printf(arena, "budget_%d", k), -HUGE_VAL, p->budget[k]);
     for (int i = 0; i < p->n_arcs; i++) {
         const struct partition_arc *arc = &p->arcs[i];
         if (arc->us > cap || p->budget[arc->kind] == 0)
@@ -282,7 +282,7 @@ static bool probe(
     if (result.trouble != NULL)
         s->out->trouble = arena_strdup(s->arena, result.trouble);
     *answer = result.status == ILP_INFEASIBLE ? ANSWER_RAISE : ANSWER_UNKNOWN;
-    *least_us = result.status == ILP_INFEASIBLE ? (double)INFINITY : result.bound / p->in_flight;
+    *least_us = result.status == ILP_INFEASIBLE ? HUGE_VAL : result.bound / p->in_flight;
     if (result.x != NULL) {
         int *arcs = ARENA_NEW(&scratch, int, p->n_stages);
         if (!path_of(arcs, &program, p, result.x)) {
@@ -316,7 +316,7 @@ static bool out_of_time(const struct search *s)
 /* Invariant: T over caps below times[lo] is at least `below`; times[hi + 1] and up need no look. */
 static bool bisect(struct search *s, const double *times, int lo, int hi, struct err *err)
 {
-    double below = INFINITY;
+    double below = HUGE_VAL;
     while (lo <= hi) {
         int mid = lo + (hi - lo) / 2;
         double least_us = 0;
@@ -342,7 +342,7 @@ static bool bisect(struct search *s, const double *times, int lo, int hi, struct
     struct partition_result *out = s->out;
     out->proven = !s->cut_short;
     if (out->proven)
-        out->bound_us = out->feasible ? out->value_us : (double)INFINITY;
+        out->bound_us = out->feasible ? out->value_us : HUGE_VAL;
     else /* a better T lies at a cap in [lo, hi], or below lo where the sum is known */
         out->bound_us = fmax(out->bound_us, fmin(times[lo], below));
     if (out->feasible)
@@ -363,7 +363,7 @@ bool partition_solve(struct partition_result *out, const struct partition_proble
     int n = distinct_times(&times, p, &scratch);
     if (n == 0) {
         out->proven = true;
-        out->bound_us = INFINITY;
+        out->bound_us = HUGE_VAL;
         ok = true;
         goto done;
     }

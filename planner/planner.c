@@ -114,16 +114,15 @@ bool planner_run(
         return false;
     struct layout *layouts;
     int n_layouts;
-    struct config *configs;
-    int64_t n_configs;
+    struct config_list configs;
     if (!space_layouts(&layouts, &n_layouts, input, arena, err)
-            || !space_configs(&configs, &n_configs, layouts, n_layouts, input, &demand, arena, err))
+            || !space_configs(&configs, layouts, n_layouts, input, &demand, arena, err))
         goto done;
     struct search_input in = {.input = input,
             .costs = costs,
             .demand = &demand,
-            .configs = configs,
-            .n_configs = n_configs,
+            .configs = configs.items,
+            .n_configs = configs.n,
             .keep = input->simulate_best > 0 ? input->simulate_best : 8};
     ok = plan_from(out, &in, layouts, n_layouts, arena, err);
 done:

@@ -53,11 +53,11 @@ static bool late(const struct search *s)
     return s->deadline_ns > 0 && clock_now_ns() >= s->deadline_ns;
 }
 
-/* A pace no partition beats: see OPTIMISM. INFINITY when no kind has a group for every replica. */
+/* A pace no partition beats: see OPTIMISM. HUGE_VAL when no kind has a group for every replica. */
 static double optimistic_pace(const struct search *s, const struct config *config)
 {
     const struct model *model = cost_model_of(s->in->costs);
-    double least = INFINITY;
+    double least = HUGE_VAL;
     for (int k = 0; k < cost_cluster(s->in->costs)->n_kinds; k++) {
         if (config->layout->budget[k] < 1)
             continue;
@@ -228,14 +228,14 @@ static double score_to_beat(const struct search *s)
                     at = j;
             if (c->score <= best[at])
                 continue;
-            best[at] = -INFINITY;
+            best[at] = -HUGE_VAL;
         } else if (at == n) {
-            best[n++] = -INFINITY;
+            best[n++] = -HUGE_VAL;
         }
         of[at] = c->config;
         best[at] = fmax(best[at], c->score);
     }
-    double worst = n < s->in->keep ? -INFINITY : INFINITY;
+    double worst = n < s->in->keep ? -HUGE_VAL : HUGE_VAL;
     for (int j = 0; j < n && n == s->in->keep; j++)
         worst = fmin(worst, best[j]);
     arena_free(&scratch);
@@ -245,7 +245,7 @@ static double score_to_beat(const struct search *s)
 /* Returns the bound of what was left unvisited. */
 static double visit_all(struct search *s)
 {
-    double beat = -INFINITY;
+    double beat = -HUGE_VAL;
     for (int64_t i = 0; i < s->in->n_configs; i++) {
         const struct visit *visit = &s->visits[i];
         if (visit->score_bound < beat || s->out->evaluated >= MOST_VISITS || late(s)) {
@@ -254,10 +254,10 @@ static double visit_all(struct search *s)
             return visit->score_bound;
         }
         visit_config(s, visit->config);
-        if (s->out->evaluated % 64 == 0 || s->n_items <= s->in->keep * 4)
+        if (s->out->evaluated % 64 == 0 || s->n_items <= (int64_t)4 * s->in->keep)
             beat = score_to_beat(s);
     }
-    return -INFINITY;
+    return -HUGE_VAL;
 }
 
 static bool prove(struct search *s, struct candidate *c, struct err *err)

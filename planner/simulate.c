@@ -212,16 +212,26 @@ static bool open_stages(struct replica_sim *sim, struct err *err)
     return true;
 }
 
+/* What falls to one replica, and where its sums go. */
+struct share {
+    int64_t *mine;
+    int64_t n_mine;
+    struct step_cost *total; /* per stage */
+    int64_t *busy_ns;
+};
+
 static bool run_replica(struct simulate_result *out, const struct simulate_input *input, int r,
-        const int64_t *mine, int64_t n_mine, struct step_cost *total, int64_t *busy_ns,
-        struct err *err)
+        const struct share *share, struct err *err)
 {
     bool ok = false;
     struct arena arena = {0};
     const struct plan_replica *replica = &input->plan->replicas[r];
     size_t n = (size_t)replica->n_stages;
-    struct replica_sim sim = {
-            .input = input, .replica = replica, .result = out, .total = total, .busy_ns = busy_ns};
+    struct replica_sim sim = {.input = input,
+            .replica = replica,
+            .result = out,
+            .total = share->total,
+            .busy_ns = share->busy_ns};
     sim.stages = ARENA_NEW(&arena, struct stage_cost *, n);
     sim.free_ns = ARENA_NEW(&arena, int64_t, n);
     sim.out = ARENA_NEW(&arena, struct flight, replica->in_flight + 1);
@@ -236,11 +246,11 @@ static bool run_replica(struct simulate_result *out, const struct simulate_input
             .n_pools = sim.split.attention_dp,
             .n_blocks = replica->kv_blocks,
             .block_tokens = input->plan->block_tokens};
-    sim.sched = sched_open(&limits, input->requests, mine, n_mine, err);
+    sim.sched = sched_open(&limits, input->requests, share->mine, share->n_mine, err);
     if (sim.sched == NULL || !run_loop(&sim, err))
         goto done;
-    for (int64_t i = 0; i < n_mine; i++)
-        out->preemptions += sched_preemptions(sim.sched, mine[i]);
+    for (int64_t i = 0; i < share->n_mine; i++)
+        out->preemptions += sched_preemptions(sim.sched, share->mine[i]);
     ok = true;
 done:
     sched_close(sim.sched);
@@ -357,12 +367,11 @@ bool simulate_run(struct simulate_result *out, const struct simulate_input *inpu
     sched_route(route, requests, speed, plan->n_replicas);
     int at = 0;
     for (int r = 0; r < plan->n_replicas; r++) {
-        int64_t n_mine = 0;
+        struct share share = {.mine = mine, .total = total + at, .busy_ns = busy_ns + at};
         for (int64_t i = 0; i < requests->n; i++)
             if (route[i] == r)
-                mine[n_mine++] = i;
-        if (n_mine > 0
-                && !run_replica(out, input, r, mine, n_mine, total + at, busy_ns + at, err)) {
+                mine[share.n_mine++] = i;
+        if (share.n_mine > 0 && !run_replica(out, input, r, &share, err)) {
             err_context(err, "simulating replica %d", r);
             goto done;
         }

@@ -289,14 +289,13 @@ static bool explain_configs(const struct planner_input *input, const struct layo
             f->max_seqs, f->max_tokens);
 }
 
-bool space_configs(struct config **out, int64_t *n, const struct layout *layouts, int n_layouts,
+bool space_configs(struct config_list *out, const struct layout *layouts, int n_layouts,
         const struct planner_input *input, const struct demand *demand, struct arena *arena,
         struct err *err)
 {
     struct configs configs = {.arena = arena};
     for (int i = 0; i < n_layouts; i++)
         add_pipelines(&configs, &layouts[i], input, demand);
-    *out = configs.items;
-    *n = configs.n;
+    *out = (struct config_list){configs.items, configs.n};
     return configs.n > 0 || explain_configs(input, layouts, n_layouts, demand, err);
 }

@@ -30,9 +30,13 @@ struct config {
 MUST_CHECK bool space_layouts(struct layout **out, int *n, const struct planner_input *input,
         struct arena *arena, struct err *err);
 /* Every configuration over the layouts. ERR_NO likewise. */
-MUST_CHECK bool space_configs(struct config **out, int64_t *n, const struct layout *layouts,
-        int n_layouts, const struct planner_input *input, const struct demand *demand,
-        struct arena *arena, struct err *err);
+struct config_list {
+    struct config *items;
+    int64_t n;
+};
+MUST_CHECK bool space_configs(struct config_list *out, const struct layout *layouts, int n_layouts,
+        const struct planner_input *input, const struct demand *demand, struct arena *arena,
+        struct err *err);
 
 enum {
     PLAN_BLOCK_TOKENS = 16 /* of the paged cache */

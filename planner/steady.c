@@ -7,7 +7,7 @@ void demand_of(struct demand *out, const struct requests *requests)
 {
     memset(out, 0, sizeof *out);
     out->n = requests->n;
-    out->requests_per_s = INFINITY;
+    out->requests_per_s = HUGE_VAL;
     if (requests->n == 0)
         return;
     for (int64_t i = 0; i < requests->n; i++) {

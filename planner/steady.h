@@ -17,7 +17,7 @@ struct demand {
     int64_t n;
     double prompt, output; /* means */
     int64_t max_len, max_prompt;
-    double requests_per_s; /* offered; INFINITY when all are there from the start */
+    double requests_per_s; /* offered; HUGE_VAL when all are there from the start */
 };
 void demand_of(struct demand *out, const struct requests *requests);
 

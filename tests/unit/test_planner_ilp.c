@@ -23,8 +23,8 @@ static int pick(int lo, int hi)
 static void make_knapsack(struct ilp *ilp, int n, struct arena *arena)
 {
     ilp_init(ilp, "knapsack", arena);
-    int a = ilp_add_row(ilp, "weight_a", -INFINITY, 3.0 * n);
-    int b = ilp_add_row(ilp, "weight_b", -INFINITY, 3.5 * n);
+    int a = ilp_add_row(ilp, "weight_a", -HUGE_VAL, 3.0 * n);
+    int b = ilp_add_row(ilp, "weight_b", -HUGE_VAL, 3.5 * n);
     for (int i = 0; i < n; i++) {
         struct ilp_col col = {.name = arena_printf(arena, "x_%d", i),
                 .lo = 0,
@@ -176,9 +176,9 @@ static void make_hard(struct ilp *ilp, struct arena *arena)
     for (int r = 0; r < 6; r++) {
         ilp->rows[row[r]].lo = ilp->rows[row[r]].hi = floor(sum[r] / 2);
         struct ilp_col over = {
-                .name = arena_printf(arena, "over_%d", r), .lo = 0, .hi = INFINITY, .cost = 1};
+                .name = arena_printf(arena, "over_%d", r), .lo = 0, .hi = HUGE_VAL, .cost = 1};
         struct ilp_col under = {
-                .name = arena_printf(arena, "under_%d", r), .lo = 0, .hi = INFINITY, .cost = 1};
+                .name = arena_printf(arena, "under_%d", r), .lo = 0, .hi = HUGE_VAL, .cost = 1};
         slack[r] = ilp_add_col(ilp, &over);
         ilp_add_term(ilp, row[r], slack[r], -1);
         ilp_add_term(ilp, row[r], ilp_add_col(ilp, &under), 1);
@@ -214,7 +214,7 @@ static void lp_text_names_rows_and_columns(void **unused)
     int flow = ilp_add_row(&ilp, "flow", 1, 1);
     int band = ilp_add_row(&ilp, "band", 2, 5);
     struct ilp_col x = {.name = "x", .lo = 0, .hi = 1, .cost = 2.5, .integer = true};
-    struct ilp_col y = {.name = "y", .lo = -INFINITY, .hi = INFINITY, .cost = -1};
+    struct ilp_col y = {.name = "y", .lo = -HUGE_VAL, .hi = HUGE_VAL, .cost = -1};
     int cx = ilp_add_col(&ilp, &x);
     int cy = ilp_add_col(&ilp, &y);
     ilp_add_term(&ilp, band, cy, 3);

@@ -93,7 +93,7 @@ static double brute_force(const struct partition_problem *p, struct arena *arena
 {
     int *left = ARENA_NEW(arena, int, p->n_kinds);
     int *path = ARENA_NEW(arena, int, p->n_stages);
-    double best = INFINITY;
+    double best = HUGE_VAL;
     memcpy(left, p->budget, sizeof *left * (size_t)p->n_kinds);
     brute(p, 0, 0, left, path, &best);
     return best;
@@ -158,10 +158,10 @@ static double dynamic_program(const struct partition_problem *p, struct arena *a
     double *now = ARENA_NEW(arena, double, side);
     double *next = ARENA_NEW(arena, double, side);
     for (int l = 0; l < side; l++)
-        now[l] = l == 0 ? 0 : (double)INFINITY;
+        now[l] = l == 0 ? 0 : HUGE_VAL;
     for (int s = 0; s < p->n_stages; s++) {
         for (int l = 0; l < side; l++)
-            next[l] = INFINITY;
+            next[l] = HUGE_VAL;
         for (int i = 0; i < p->n_arcs; i++) {
             const struct partition_arc *arc = &p->arcs[i];
             next[arc->end] = fmin(next[arc->end], fmax(now[arc->first], arc->us));

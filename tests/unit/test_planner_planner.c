@@ -443,7 +443,7 @@ static void the_checker_notices(void **unused)
             replica->in_flight = 3;
             break;
         case 12:
-            plan.predicted.ttft_p50_us = NAN;
+            plan.predicted.ttft_p50_us = (double)NAN;
             break;
         case 13:
             replica->max_tokens = 1 << 20;

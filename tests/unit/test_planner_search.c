@@ -89,9 +89,9 @@ static void try_stages(struct brute *b, int at, int stage, double worst, double 
 
 static double brute_force(const struct search_input *in, struct arcs *arcs, const struct fixture *f)
 {
-    double best = -INFINITY;
+    double best = -HUGE_VAL;
     for (int64_t i = 0; i < in->n_configs; i++) {
-        struct brute b = {.config = &in->configs[i], .arcs = arcs, .f = f, .best_pace = INFINITY};
+        struct brute b = {.config = &in->configs[i], .arcs = arcs, .f = f, .best_pace = HUGE_VAL};
         for (int k = 0; k < f->cluster.n_kinds; k++)
             b.left[k] = b.config->layout->budget[k] / b.config->dp;
         try_stages(&b, 0, 0, 0, 0);
@@ -116,17 +116,15 @@ static void equals_brute_force_on_random_worlds(void **unused)
         struct err err = {0};
         struct demand demand;
         struct layout *layouts;
-        struct config *configs;
+        struct config_list configs;
         int n_layouts;
-        int64_t n_configs;
         make_world(&f, &input);
         demand_of(&demand, &f.requests);
         struct cost_model *costs = cost_open(&f.model, &f.cluster, NULL, 0, &err);
         assert_non_null(costs);
         assert_true(space_layouts(&layouts, &n_layouts, &input, &f.arena, &err));
-        assert_true(space_configs(
-                &configs, &n_configs, layouts, n_layouts, &input, &demand, &f.arena, &err));
-        struct search_input in = {&input, costs, &demand, configs, n_configs, pick(1, 4)};
+        assert_true(space_configs(&configs, layouts, n_layouts, &input, &demand, &f.arena, &err));
+        struct search_input in = {&input, costs, &demand, configs.items, configs.n, pick(1, 4)};
         struct search_result found;
         if (!search_run(&found, &in, &f.arena, &err))
             fail_msg("%s", err.text);
@@ -164,19 +162,17 @@ static void alike_pieces_cost_the_same(void **unused)
         struct err err = {0};
         struct demand demand;
         struct layout *layouts;
-        struct config *configs;
+        struct config_list configs;
         int n_layouts;
-        int64_t n_configs;
         make_world(&f, &input);
         demand_of(&demand, &f.requests);
         struct cost_model *costs = cost_open(&f.model, &f.cluster, NULL, 0, &err);
         assert_non_null(costs);
         assert_true(space_layouts(&layouts, &n_layouts, &input, &f.arena, &err));
-        assert_true(space_configs(
-                &configs, &n_configs, layouts, n_layouts, &input, &demand, &f.arena, &err));
+        assert_true(space_configs(&configs, layouts, n_layouts, &input, &demand, &f.arena, &err));
         struct arcs *shared = arcs_open(costs, &demand, &err);
         for (int i = 0; i < 12; i++) {
-            const struct config *config = &configs[pick(0, (int)n_configs - 1)];
+            const struct config *config = &configs.items[pick(0, (int)configs.n - 1)];
             for (int first = 0; first < f.model.n_layers; first++)
                 for (int end = first + 1; end <= f.model.n_layers; end++) {
                     struct arcs *alone = arcs_open(costs, &demand, &err);
