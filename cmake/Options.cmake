@@ -31,3 +31,5 @@ if(NOT SHARDWRIGHT_MPI STREQUAL "OFF")
         message(FATAL_ERROR "SHARDWRIGHT_MPI=ON, but no MPI was found: apt install libopenmpi-dev openmpi-bin")
     endif()
 endif()
+
+include(Cuda) # HAVE_CUDA, HAVE_CUBLASLT, HAVE_NCCL, HAVE_CUPTI

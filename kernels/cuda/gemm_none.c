@@ -1,0 +1,25 @@
+/* A build without the headers of cuBLASLt: the module has no products. */
+#include "kernels/cuda/gemm.h"
+
+#include <stddef.h>
+
+struct cuda_gemm *cuda_gemm_open(const char **why)
+{
+    *why = "this build has no cuBLASLt: install its headers and build again";
+    return NULL;
+}
+
+void cuda_gemm_close(struct cuda_gemm *gemm)
+{
+    (void)gemm;
+}
+
+const char *cuda_gemm_run(
+        struct cuda_gemm *gemm, const struct op *op, const struct gemm_args *args, void *stream)
+{
+    (void)gemm;
+    (void)op;
+    (void)args;
+    (void)stream;
+    return "this build has no cuBLASLt";
+}

@@ -1,0 +1,50 @@
+/*
+ * module - what shardwright-cuda.so offers: a table of functions, found by name after dlopen.
+ *
+ * Functions return NULL, or the reason why not in a buffer that the next call of the same thread
+ * overwrites. The module calls nothing of the program. Pointers in op_args are of the device.
+ */
+#ifndef KERNELS_CUDA_MODULE_H
+#define KERNELS_CUDA_MODULE_H
+
+#include "kernels/op_table.h"
+
+#define CUDA_MODULE_VERSION 1
+#define CUDA_MODULE_SYMBOL  "shardwright_cuda"
+
+struct cuda_context; /* a device and one stream on it */
+
+struct cuda_device_info {
+    char name[256];
+    int major, minor; /* compute capability */
+    int64_t memory_bytes;
+    int multiprocessors;
+};
+
+struct cuda_module {
+    int version; /* CUDA_MODULE_VERSION */
+    const char *(*count)(int *n);
+    const char *(*describe)(struct cuda_device_info *out, int device);
+    const char *(*open)(struct cuda_context **out, int device);
+    void (*close)(struct cuda_context *context);
+    const char *(*allocate)(struct cuda_context *context, void **out, int64_t bytes); /* zeroed */
+    void (*release)(struct cuda_context *context, void *memory);
+    const char *(*upload)(struct cuda_context *context, void *to, const void *from, int64_t bytes);
+    const char *(*download)(
+            struct cuda_context *context, void *to, const void *from, int64_t bytes);
+    /* All work that was started has ended; errors of it show here. */
+    const char *(*synchronize)(struct cuda_context *context);
+    /* The same without waiting. */
+    const char *(*poll)(struct cuda_context *context, bool *idle);
+    void *(*stream)(struct cuda_context *context);
+    /* Device time between two marks of the stream. */
+    const char *(*mark)(struct cuda_context *context, int which); /* 0 = begin, 1 = end */
+    const char *(*elapsed)(struct cuda_context *context, double *us);
+    /* Starts an op; returns before it has run. */
+    const char *(*run)(
+            struct cuda_context *context, const struct op *op, const struct op_args *args);
+};
+
+extern const struct cuda_module shardwright_cuda;
+
+#endif
