@@ -62,7 +62,7 @@ static inline void attend_open(struct attend_state *s, const struct attend_job *
         s->most[r] = -INFINITY;
         s->total[r] = 0;
     }
-    dot_pack_rows(s->packed, s->sum, job->head_dim, job->head_dim, rows, 3, a->cache.dtype);
+    dot_pack_rows(s->packed, s->sum, job->head_dim, job->head_dim, rows, a->cache.dtype);
     memset(s->sum, 0, sizeof(float) * (size_t)(rows * s->width));
 }
 
@@ -83,25 +83,26 @@ static inline void attend_find(struct attend_state *s, int64_t block, int64_t sk
     }
 }
 
-/* Scores of n positions for all rows; those that lie in one run of the cache four at a time. */
+/* Scores of n positions for all rows; several at a time where they lie in one run of the cache. */
 static inline void attend_score(struct attend_state *s, int64_t n)
 {
     enum dtype dtype = s->job->args->cache.dtype;
     int64_t k = s->job->head_dim, bytes = k * (dtype == DTYPE_F32 ? 4 : 2);
+    int width = dot_columns(s->rows);
     for (int64_t j = 0; j < n;) {
-        bool run = j + 4 <= n && s->key[j + 3] - s->key[j] == 3 * bytes;
-        int cols = run ? 4 : 1;
+        bool run = j + width <= n && s->key[j + width - 1] - s->key[j] == (width - 1) * bytes;
+        int cols = run ? width : 1;
         for (int c = 0; c < cols; c++)
             for (int64_t at = 0; at < bytes; at += 64)
                 __builtin_prefetch(s->value[j + c] + at, 0, 3);
-        for (int first = 0; first < s->rows; first += 3) {
-            int rows = s->rows - first < 3 ? s->rows - first : 3;
-            float sums[16];
-            dot_tiles[dtype != DTYPE_F32][cols == 1 ? 0 : 2][rows](
+        for (int first = 0, rows; first < s->rows; first += rows) {
+            float sums[12];
+            rows = dot_next_rows(s->rows - first);
+            dot_tiles[dtype != DTYPE_F32][cols / 2][rows](
                     sums, s->packed + first * s->width, s->key[j], bytes, k, first == 0);
             for (int r = 0; r < rows; r++)
                 for (int c = 0; c < cols; c++)
-                    s->scores[(first + r) * ATTEND_BLOCK + j + c] = sums[4 * r + c];
+                    s->scores[(first + r) * ATTEND_BLOCK + j + c] = sums[cols * r + c];
         }
         j += cols;
     }

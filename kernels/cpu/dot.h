@@ -20,15 +20,22 @@ ALWAYS_INLINE int dot_step_elements(enum dtype dtype)
     return dtype == DTYPE_F32 ? VW : 2 * VW;
 }
 
-/* Rows of a tile: 4 by 3 and 3 by 4 both fill the registers; rows should be left over by neither. */
-ALWAYS_INLINE int dot_tile_rows(int rows)
+/*
+ * Tiles of up to 6 rows by 2 columns fill the registers with sums and leave room for bf16 to be widened; up to
+ * 3 rows by 4 columns read more of the weights at once, which is what few rows wait for. The rows of the
+ * next tile when `left` are left: all tiles about alike.
+ */
+#define DOT_TILE_ROWS 6
+
+ALWAYS_INLINE int dot_next_rows(int left)
 {
-    return rows <= 3 || (rows % 3 == 0 && rows < 10) || rows == 5 ? 3 : 4;
+    int tiles = (left + DOT_TILE_ROWS - 1) / DOT_TILE_ROWS;
+    return (left + tiles - 1) / tiles;
 }
 
-ALWAYS_INLINE int dot_tile_columns(int rows)
+ALWAYS_INLINE int dot_columns(int rows)
 {
-    return dot_tile_rows(rows) == 3 ? 4 : 3;
+    return rows <= 3 ? 4 : 2;
 }
 
 static inline int64_t dot_pack_floats(int64_t k, int chunks, int rows, enum dtype dtype)
@@ -51,13 +58,13 @@ ALWAYS_INLINE void dot_pack_step(float *out, const float *x, int64_t left, enum 
     }
 }
 
-/* One chunk of k elements. */
+/* One chunk or block of k elements. */
 static inline void dot_pack_rows(
-        float *out, const float *x, int64_t ldx, int64_t k, int rows, int tile, enum dtype dtype)
+        float *out, const float *x, int64_t ldx, int64_t k, int rows, enum dtype dtype)
 {
     int64_t step = dot_step_elements(dtype);
-    for (int first = 0; first < rows; first += tile) {
-        int n = rows - first < tile ? rows - first : tile;
+    for (int first = 0, n; first < rows; first += n) {
+        n = dot_next_rows(rows - first);
         const float *from = x + first * ldx;
         for (int64_t at = 0; at < k; at += step) {
             for (int r = 0; r < n; r++, out += step) {
@@ -70,17 +77,8 @@ static inline void dot_pack_rows(
     }
 }
 
-static inline void dot_pack(float *out, const float *x, int64_t ldx, const struct dot_job *job)
-{
-    int64_t length = job->k / job->chunks;
-    int64_t floats = dot_pack_floats(length, 1, job->rows, job->dtype);
-    for (int chunk = 0; chunk < job->chunks; chunk++)
-        dot_pack_rows(out + chunk * floats, x + chunk * length, ldx, length, job->rows,
-                dot_tile_rows(job->rows), job->dtype);
-}
-
-ALWAYS_INLINE void dot_step(vf acc[4][4], int rows, int cols, enum dtype dtype, const float *x,
-        const char *w, int64_t row_bytes)
+ALWAYS_INLINE void dot_step(vf acc[DOT_TILE_ROWS][4], int rows, int cols, enum dtype dtype,
+        const float *x, const char *w, int64_t row_bytes)
 {
     if (dtype == DTYPE_F32) {
         vf wv[4];
@@ -109,8 +107,8 @@ ALWAYS_INLINE void dot_step(vf acc[4][4], int rows, int cols, enum dtype dtype, 
 }
 
 /* The last, partial step reads copies: behind a row lies another, or nothing. */
-ALWAYS_INLINE void dot_tail(vf acc[4][4], int rows, int cols, enum dtype dtype, const float *x,
-        const char *w, int64_t row_bytes, int64_t left)
+ALWAYS_INLINE void dot_tail(vf acc[DOT_TILE_ROWS][4], int rows, int cols, enum dtype dtype,
+        const float *x, const char *w, int64_t row_bytes, int64_t left)
 {
     char copy[4][4 * VW] = {{0}};
     for (int c = 0; c < cols; c++)
@@ -118,14 +116,30 @@ ALWAYS_INLINE void dot_tail(vf acc[4][4], int rows, int cols, enum dtype dtype, 
     dot_step(acc, rows, cols, dtype, x, copy[0], sizeof(copy[0]));
 }
 
-/* sums[row * 4 + column]. fetch: this tile is the first to read these weights. */
+/* sums[row * cols + column] */
+ALWAYS_INLINE void dot_sums(float *sums, vf acc[DOT_TILE_ROWS][4], int rows, int cols)
+{
+    float four[4];
+    for (int r = 0; r < rows && cols == 4; r++)
+        v_sum4(sums + 4 * r, acc[r][0], acc[r][1], acc[r][2], acc[r][3]);
+    for (int r = 0; r < rows && cols < 4; r += 2) {
+        int next = r + 1 < rows ? r + 1 : r;
+        v_sum4(four, acc[r][0], acc[r][cols - 1], acc[next][0], acc[next][cols - 1]);
+        for (int c = 0; c < cols; c++) {
+            sums[r * cols + c] = four[c];
+            sums[next * cols + c] = four[next > r ? 2 + c : c];
+        }
+    }
+}
+
+/* fetch: this tile is the first to read these weights. */
 ALWAYS_INLINE void dot_tile(float *sums, int rows, int cols, enum dtype dtype, const float *x,
         const char *w, int64_t row_bytes, int64_t length, bool fetch)
 {
     const int64_t step_bytes = 4 * VW;
     int64_t step = dot_step_elements(dtype), steps = length / step;
     int64_t x_step = step * rows, near = 0;
-    vf acc[4][4];
+    vf acc[DOT_TILE_ROWS][4];
     for (int r = 0; r < rows; r++)
         for (int c = 0; c < cols; c++)
             acc[r][c] = v_zero();
@@ -150,9 +164,7 @@ ALWAYS_INLINE void dot_tile(float *sums, int rows, int cols, enum dtype dtype, c
     }
     if (length % step)
         dot_tail(acc, rows, cols, dtype, x, w, row_bytes, length % step);
-    for (int r = 0; r < rows; r++)
-        v_sum4(sums + 4 * r, acc[r][0], acc[r][cols > 1 ? 1 : 0], acc[r][cols > 2 ? 2 : 0],
-                acc[r][cols > 3 ? 3 : 0]);
+    dot_sums(sums, acc, rows, cols);
 }
 
 #define DOT_TILE(name, rows, cols, dtype)                                           \
@@ -166,10 +178,12 @@ ALWAYS_INLINE void dot_tile(float *sums, int rows, int cols, enum dtype dtype, c
     DOT_TILE(dot_2x1_##suffix, 2, 1, dtype) \
     DOT_TILE(dot_3x1_##suffix, 3, 1, dtype) \
     DOT_TILE(dot_4x1_##suffix, 4, 1, dtype) \
-    DOT_TILE(dot_1x3_##suffix, 1, 3, dtype) \
-    DOT_TILE(dot_2x3_##suffix, 2, 3, dtype) \
-    DOT_TILE(dot_3x3_##suffix, 3, 3, dtype) \
-    DOT_TILE(dot_4x3_##suffix, 4, 3, dtype) \
+    DOT_TILE(dot_5x1_##suffix, 5, 1, dtype) \
+    DOT_TILE(dot_6x1_##suffix, 6, 1, dtype) \
+    DOT_TILE(dot_3x2_##suffix, 3, 2, dtype) \
+    DOT_TILE(dot_4x2_##suffix, 4, 2, dtype) \
+    DOT_TILE(dot_5x2_##suffix, 5, 2, dtype) \
+    DOT_TILE(dot_6x2_##suffix, 6, 2, dtype) \
     DOT_TILE(dot_1x4_##suffix, 1, 4, dtype) \
     DOT_TILE(dot_2x4_##suffix, 2, 4, dtype) \
     DOT_TILE(dot_3x4_##suffix, 3, 4, dtype)
@@ -177,50 +191,54 @@ ALWAYS_INLINE void dot_tile(float *sums, int rows, int cols, enum dtype dtype, c
 DOT_TILES(f32, DTYPE_F32)
 DOT_TILES(bf16, DTYPE_BF16)
 
-/* [dtype][columns: 1, 3, 4][rows] */
-static void (*const dot_tiles[2][3][5])(float *sums, const float *x, const char *w,
+/* [dtype][columns: 1, 2, 4][rows] */
+static void (*const dot_tiles[2][3][DOT_TILE_ROWS + 1])(float *sums, const float *x, const char *w,
         int64_t row_bytes, int64_t length, bool fetch) = {
-        {{NULL, dot_1x1_f32, dot_2x1_f32, dot_3x1_f32, dot_4x1_f32},
-                {NULL, dot_1x3_f32, dot_2x3_f32, dot_3x3_f32, dot_4x3_f32},
-                {NULL, dot_1x4_f32, dot_2x4_f32, dot_3x4_f32, NULL}},
-        {{NULL, dot_1x1_bf16, dot_2x1_bf16, dot_3x1_bf16, dot_4x1_bf16},
-                {NULL, dot_1x3_bf16, dot_2x3_bf16, dot_3x3_bf16, dot_4x3_bf16},
-                {NULL, dot_1x4_bf16, dot_2x4_bf16, dot_3x4_bf16, NULL}},
+        {{NULL, dot_1x1_f32, dot_2x1_f32, dot_3x1_f32, dot_4x1_f32, dot_5x1_f32, dot_6x1_f32},
+                {NULL, NULL, NULL, dot_3x2_f32, dot_4x2_f32, dot_5x2_f32, dot_6x2_f32},
+                {NULL, dot_1x4_f32, dot_2x4_f32, dot_3x4_f32, NULL, NULL, NULL}},
+        {{NULL, dot_1x1_bf16, dot_2x1_bf16, dot_3x1_bf16, dot_4x1_bf16, dot_5x1_bf16, dot_6x1_bf16},
+                {NULL, NULL, NULL, dot_3x2_bf16, dot_4x2_bf16, dot_5x2_bf16, dot_6x2_bf16},
+                {NULL, dot_1x4_bf16, dot_2x4_bf16, dot_3x4_bf16, NULL, NULL, NULL}},
 };
 
-/* Rows first.. of a tile and columns col.., all chunks: computed apart and added in a binary tree. */
-static inline void dot_element_block(
-        const struct dot_job *job, int first, int rows, int64_t col, int cols)
+/* Rows of one tile: weights are read as they lie in memory, whole columns after each other. */
+static inline void dot_pack_tile(const struct dot_job *job, const float *x, int64_t ldx)
 {
-    float sums[DOT_CHUNKS][16];
-    int is_bf16 = job->dtype != DTYPE_F32;
-    int64_t element = is_bf16 ? 2 : 4, length = job->k / job->chunks;
-    int64_t chunk_floats = dot_pack_floats(length, 1, job->rows, job->dtype);
-    int64_t tile_floats = dot_pack_floats(length, 1, first, job->dtype);
-    const char *w = (const char *)job->w + col * job->k * element;
+    int64_t length = job->k / job->chunks;
+    int64_t floats = dot_pack_floats(length, 1, job->rows, job->dtype);
     for (int chunk = 0; chunk < job->chunks; chunk++)
-        dot_tiles[is_bf16][cols == 1 ? 0 : cols - 2][rows](sums[chunk],
-                job->packed + chunk * chunk_floats + tile_floats, w + chunk * length * element,
-                job->k * element, length, first == 0);
-    for (int span = 1; span < job->chunks; span *= 2)
-        for (int chunk = 0; chunk < job->chunks; chunk += 2 * span)
-            for (int i = 0; i < 16; i++)
-                sums[chunk][i] += sums[chunk + span][i];
-    for (int r = 0; r < rows; r++)
-        for (int c = 0; c < cols; c++)
-            job->y[(first + r) * job->ldy + col + c] =
-                    sums[0][4 * r + c] + (job->bias ? job->bias[col + c] : 0);
+        dot_pack_rows(job->packed + chunk * floats, x + chunk * length, ldx, length, job->rows,
+                job->dtype);
 }
 
-static inline void dot_run(const struct dot_job *job)
+/* Chunks are computed apart and added in a binary tree. */
+static inline void dot_run_group(const struct dot_job *job, int64_t col, int cols)
 {
-    int tile = dot_tile_rows(job->rows), width = dot_tile_columns(job->rows);
+    float sums[DOT_CHUNKS][12];
+    int is_bf16 = job->dtype != DTYPE_F32;
+    int64_t element = is_bf16 ? 2 : 4, length = job->k / job->chunks;
+    int64_t floats = dot_pack_floats(length, 1, job->rows, job->dtype);
+    const char *w = (const char *)job->w + col * job->k * element;
+    for (int chunk = 0; chunk < job->chunks; chunk++)
+        dot_tiles[is_bf16][cols / 2][job->rows](sums[chunk], job->packed + chunk * floats,
+                w + chunk * length * element, job->k * element, length, true);
+    for (int span = 1; span < job->chunks; span *= 2)
+        for (int chunk = 0; chunk < job->chunks; chunk += 2 * span)
+            for (int i = 0; i < job->rows * cols; i++)
+                sums[chunk][i] += sums[chunk + span][i];
+    for (int r = 0; r < job->rows; r++)
+        for (int c = 0; c < cols; c++)
+            job->y[r * job->ldy + col + c] =
+                    sums[0][r * cols + c] + (job->bias ? job->bias[col + c] : 0);
+}
+
+static inline void dot_run_tile(const struct dot_job *job)
+{
+    int width = dot_columns(job->rows);
     for (int64_t col = job->begin; col < job->end;) {
         int cols = job->end - col >= width ? width : 1;
-        for (int first = 0; first < job->rows; first += tile) {
-            int rows = job->rows - first < tile ? job->rows - first : tile;
-            dot_element_block(job, first, rows, col, cols);
-        }
+        dot_run_group(job, col, cols);
         col += cols;
     }
 }

@@ -12,10 +12,11 @@
 /* Chunks of k that are summed apart. */
 #define DOT_CHUNKS 8
 
-/* y[rows, begin..end) = x w^T (+ bias); x packed by dot_pack with the same k, chunks and dtype. */
+/* y[rows, begin..end) = x w^T (+ bias) */
 struct dot_job {
-    const float *packed;
-    const void *w; /* [., k] */
+    float *packed;  /* dot_pack_floats(k, chunks, rows, dtype), by dot_pack */
+    float *scratch; /* dot_scratch_floats(rows, chunks) */
+    const void *w;  /* [., k] */
     enum dtype dtype;
     int64_t k;
     int chunks; /* added in a binary tree */
@@ -43,7 +44,8 @@ struct attend_job {
 struct cpu_isa {
     const char *name;
     int64_t (*dot_pack_floats)(int64_t k, int chunks, int rows, enum dtype dtype);
-    void (*dot_pack)(float *out, const float *x, int64_t ldx, const struct dot_job *job);
+    int64_t (*dot_scratch_floats)(int rows, int chunks);
+    void (*dot_pack)(const struct dot_job *job, const float *x, int64_t ldx);
     void (*dot_run)(const struct dot_job *job);
     void (*widen)(float *out, const uint16_t *in, int64_t n);
     int64_t (*attend_floats)(int rows, int64_t head_dim);

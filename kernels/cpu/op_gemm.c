@@ -18,10 +18,12 @@ static void span_by_dots(const struct span_job *s)
     const struct cpu_isa *cpu = dev_cpu(s->dev);
     int chunks = dev_deterministic(s->dev) && s->k_chunks > 1 ? s->k_chunks : 1;
     int64_t most = rows_at_once(s->m, s->k);
-    float *packed = dev_scratch(
-            s->dev, s->part, cpu->dot_pack_floats(s->k, chunks, (int)most, s->dtype) * 4);
+    int64_t packed = (cpu->dot_pack_floats(s->k, chunks, (int)most, s->dtype) + 15) / 16 * 16;
+    float *scratch =
+            dev_scratch(s->dev, s->part, (packed + cpu->dot_scratch_floats((int)most, chunks)) * 4);
     for (int64_t row = 0; row < s->m; row += most) {
-        struct dot_job job = {.packed = packed,
+        struct dot_job job = {.packed = scratch,
+                .scratch = scratch + packed,
                 .w = s->w,
                 .dtype = s->dtype,
                 .k = s->k,
@@ -32,7 +34,7 @@ static void span_by_dots(const struct span_job *s)
                 .ldy = s->ldy,
                 .begin = s->begin,
                 .end = s->end};
-        cpu->dot_pack(packed, s->x + row * s->ldx, s->ldx, &job);
+        cpu->dot_pack(&job, s->x + row * s->ldx, s->ldx);
         cpu->dot_run(&job);
     }
 }

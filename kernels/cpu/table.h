@@ -4,11 +4,13 @@
 #include "kernels/cpu/attend.h"
 #include "kernels/cpu/dot.h"
 #include "kernels/cpu/isa.h"
+#include "kernels/cpu/panel.h"
 #include "kernels/cpu/rows.h"
 
 const struct cpu_isa ISA_TABLE = {
         .name = ISA_NAME,
         .dot_pack_floats = dot_pack_floats,
+        .dot_scratch_floats = panel_floats,
         .dot_pack = dot_pack,
         .dot_run = dot_run,
         .widen = widen,
