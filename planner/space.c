@@ -68,7 +68,7 @@ static bool explain_layouts(const struct planner_input *input, struct err *err)
             .dtype = input->dtype,
             .kv_dtype = input->kv_dtype,
             .deterministic = input->deterministic};
-    if (f->ep == 0 && split.attention_dp > 1)
+    if (f->ep == 0 && split.attention_dp > 1 && input->model->moe.n > 0)
         split.ep = split.attention_dp;
     if (f->tp == 0 && f->ep > 1 && split.attention_dp == 1)
         split.tp = f->ep;
