@@ -181,8 +181,35 @@ static double full_decode_us(
     return n > 0 ? sum.median : (double)NAN;
 }
 
-static void list_stages(struct list *list, const struct collected *from, const struct plan *plan)
+static double price(const struct runtime_options *options, const struct op *op)
 {
+    return options->cost_us ? options->cost_us(options->cost_self, op) : (double)NAN;
+}
+
+/* What part of a kind's time has shapes: where the table of shapes overflowed, figures are scaled up. */
+static double scale_of(const struct rank_report *report, enum op_kind kind)
+{
+    double known = (double)(report->kind_ns[kind] - report->lost_ns[kind]);
+
+    return known > 0 ? (double)report->kind_ns[kind] / known : 1;
+}
+
+/* What a rank's executed ops cost according to the profile. */
+static double priced_us(const struct rank_data *data, const struct runtime_options *options)
+{
+    double us = 0;
+
+    for (int64_t i = 0; i < data->report.n_uses; i++)
+        us += price(options, &data->uses[i].op) * (double)data->uses[i].count
+              * scale_of(&data->report, data->uses[i].op.kind);
+    return us;
+}
+
+static void list_stages(
+        struct list *list, const struct collected *from, const struct runtime_options *options)
+{
+    const struct plan *plan = options->plan;
+
     for (int r = 0; r < from->n_ranks; r++) {
         const struct rank_data *data = &from->ranks[r];
         const struct rank_report *report = &data->report;
@@ -196,7 +223,7 @@ static void list_stages(struct list *list, const struct collected *from, const s
                 (const double[2]){or_nan(replica->stages[report->stage].step_us),
                         full_decode_us(data, replica, list->arena)});
         add(list, FIGURE_STAGE, index, "busy_us", "us",
-                (const double[2]){(double)NAN, (double)report->busy_ns / 1e3});
+                (const double[2]){or_nan(priced_us(data, options)), (double)report->busy_ns / 1e3});
         add(list, FIGURE_STAGE, index, "busy_frac", "frac",
                 (const double[2]){(double)NAN, (double)report->busy_ns / span_ns});
         add(list, FIGURE_STAGE, index, "steps", "count",
@@ -219,12 +246,8 @@ static void list_ops(
         for (int64_t i = 0; i < data->report.n_uses; i++) {
             const struct meter_use *use = &data->uses[i];
             enum op_kind kind = use->op.kind;
-            double known = (double)(data->report.kind_ns[kind] - data->report.lost_ns[kind]);
-            double scale = known > 0 ? (double)data->report.kind_ns[kind] / known : 1;
-            double us =
-                    options->cost_us ? options->cost_us(options->cost_self, &use->op) : (double)NAN;
-
-            predicted[kind] += us * (double)use->count * scale;
+            double scale = scale_of(&data->report, kind);
+            predicted[kind] += price(options, &use->op) * (double)use->count * scale;
             measured[kind] += (double)use->ns * scale / 1e3;
         }
     }
@@ -296,7 +319,7 @@ void figures_of(struct runtime_result *out, const struct collected *from,
 
     measure_requests(out, from, options, arena);
     list_run(&list, out, &options->plan->predicted);
-    list_stages(&list, from, options->plan);
+    list_stages(&list, from, options);
     list_ranks(&list, from, options->plan);
     list_ops(&list, from, options);
     find_bottleneck(out, from, options);
