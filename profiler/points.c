@@ -208,7 +208,7 @@ static void add_ceilings(struct builder *b, int threads, int busy)
             .dtype = b->request->dtype,
             .degree = threads,
             .busy = busy,
-            .dim = {512, N, N}};
+            .dim = {256, N, N / 2}};
     add(b, &op, 0);
     op.dim[0] = 1;
     op.dim[1] = INT64_C(4) * N;

@@ -3,6 +3,7 @@
  * broadcasts yield the CPU while they wait; between commands, ranks that take part in an op meet in a
  * spinning barrier before every sample, so that all of them are busy at once.
  */
+#include <malloc.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -410,8 +411,19 @@ bool source_host_serve(struct host *host, struct err *err)
     }
 }
 
+/* Operands come and go by the hundreds of megabytes. Memory that went back to the system would be cleared
+ * again each time, which takes longer than measuring (most of all in a virtual machine). */
+static void keep_memory(void)
+{
+#ifdef __GLIBC__
+    mallopt(M_MMAP_MAX, 0);
+    mallopt(M_TRIM_THRESHOLD, -1);
+#endif
+}
+
 struct host *source_host_open(struct ranks *ranks, struct err *err)
 {
+    keep_memory();
     struct host *host = calloc(1, sizeof *host);
     bool ok = host != NULL;
 
