@@ -119,7 +119,7 @@ static bool read_figure(double *value, const char *json, int64_t len, const stru
         return false;
     const struct json_node *node =
             json_get(json_get(json_root(doc), "measured"), session->options->figure);
-    *value = json_double(node, NAN);
+    *value = json_double(node, (double)NAN);
     json_close(doc);
     if (*value > 0 && isfinite(*value))
         return true;

@@ -11,7 +11,7 @@
 double compare_error(double predicted, double measured)
 {
     if (!(predicted > 0) || !(measured > 0))
-        return NAN;
+        return (double)NAN;
     return predicted / measured - 1;
 }
 
@@ -81,8 +81,8 @@ static void fill_plan(
             .n_runs = n,
             .chosen = !runs[0]->plan.certificate.forced,
             .measured = runs[0]->measured,
-            .tokens_lo = INFINITY,
-            .tokens_hi = -INFINITY};
+            .tokens_lo = (double)INFINITY,
+            .tokens_hi = -(double)INFINITY};
     for (size_t i = 0; i < sizeof figure_offsets / sizeof figure_offsets[0]; i++) {
         for (int64_t j = 0; j < n; j++)
             memcpy(&values[j], (const char *)&runs[j]->measured + figure_offsets[i],
@@ -180,7 +180,7 @@ static void judge(struct comparison *comparison, struct arena *arena)
             comparison->chosen = plan;
     }
     comparison->best = comparison->n_plans > 0 ? comparison->plans : NULL;
-    comparison->regret_frac = NAN;
+    comparison->regret_frac = (double)NAN;
     if (comparison->chosen != NULL && comparison->best != NULL
             && comparison->best->measured.output_tokens_per_s > 0)
         comparison->regret_frac = 1

@@ -133,8 +133,8 @@ double gate_hodges_lehmann(const double *a, int n, const double *b, int m)
 void gate_shift_interval(
         double *lo, double *hi, const double *a, int n, const double *b, int m, double tail)
 {
-    *lo = -INFINITY;
-    *hi = INFINITY;
+    *lo = -(double)INFINITY;
+    *hi = (double)INFINITY;
     double all[GATE_MOST * GATE_MOST];
     int ranks[2 * GATE_MOST];
     const int count = differences(all, a, n, b, m);

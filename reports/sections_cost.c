@@ -103,7 +103,7 @@ static const char *shape_name(const struct op *op, struct arena *arena)
 static struct cell rate(double amount, double us, struct arena *arena)
 {
     if (!(us > 0) || !(amount > 0))
-        return cell_number(NAN);
+        return cell_number((double)NAN);
     return (struct cell){number_show(amount / us / 1e3, arena), amount / us * 1e6};
 }
 
@@ -258,8 +258,8 @@ void section_checks(
         for (size_t j = 0; j < sizeof figures / sizeof figures[0]; j++)
             row[2 + j] = cell_number(figures[j]);
         names[i] = r->op_kind;
-        series[0].points[i] = chart_point_at(NAN, 100 * r->median);
-        series[1].points[i] = chart_point_at(NAN, 100 * r->p90);
+        series[0].points[i] = chart_point_at((double)NAN, 100 * r->median);
+        series[1].points[i] = chart_point_at((double)NAN, 100 * r->p90);
     }
     const struct chart chart = {.kind = CHART_BARS,
             .id = arena_printf(page->arena, "%s-chart", id),

@@ -74,8 +74,8 @@ static void memory_rank(struct table *table, struct memory_bars *bars,
     if (bars->n == 24)
         return;
     for (int i = 0; i < 3; i++)
-        bars->series[i].points[bars->n] = chart_point_at(NAN, parts[i] / mib);
-    bars->series[3].points[bars->n] = chart_point_at(NAN, measured / mib);
+        bars->series[i].points[bars->n] = chart_point_at((double)NAN, parts[i] / mib);
+    bars->series[3].points[bars->n] = chart_point_at((double)NAN, measured / mib);
     bars->names[bars->n++] = arena_printf(chapter->arena, "rank %d, %s", rank, plan->label);
 }
 
@@ -214,8 +214,8 @@ static void time_chart(const struct chapter *chapter, const struct plan_result *
         names[i] = scope == FIGURE_OP ? chosen[i]->name
                                       : arena_printf(arena, "%s: %s", scope_of(chosen[i], arena),
                                               chosen[i]->name);
-        series[0].points[i] = chart_point_at(NAN, chosen[i]->predicted / 1e3);
-        series[1].points[i] = chart_point_at(NAN, chosen[i]->measured / 1e3);
+        series[0].points[i] = chart_point_at((double)NAN, chosen[i]->predicted / 1e3);
+        series[1].points[i] = chart_point_at((double)NAN, chosen[i]->measured / 1e3);
     }
     const struct chart chart = {.kind = CHART_BARS,
             .id = arena_printf(

@@ -159,8 +159,8 @@ static void predicted_chart(const struct chapter *chapter, const struct figure_c
         const struct plan_result *plan = &comparison->plans[i];
         const struct plan_figures *predicted = &plan->run->plan.predicted;
         names[i] = plan->label;
-        series[0].points[i] = chart_point_at(NAN, figure_at(predicted, of));
-        series[1].points[i] = chart_point_at(NAN, figure_at(&plan->measured, of));
+        series[0].points[i] = chart_point_at((double)NAN, figure_at(predicted, of));
+        series[1].points[i] = chart_point_at((double)NAN, figure_at(&plan->measured, of));
         if (of->throughput && predicted->lo_frac > 0 && predicted->hi_frac >= predicted->lo_frac) {
             series[0].points[i].lo = predicted->output_tokens_per_s * predicted->lo_frac;
             series[0].points[i].hi = predicted->output_tokens_per_s * predicted->hi_frac;

@@ -24,7 +24,7 @@ static double latency_us(const struct run_request *request, enum latency latency
 {
     /* Negative times: it did not get that far. */
     if (request->first_token_ns < 0 || (latency != LATENCY_TTFT && request->finish_ns < 0))
-        return NAN;
+        return (double)NAN;
     switch (latency) {
     case LATENCY_TTFT:
         return (double)(request->first_token_ns - request->arrival_ns) / 1e3;
@@ -37,7 +37,7 @@ static double latency_us(const struct run_request *request, enum latency latency
     case LATENCY_COUNT:
         break;
     }
-    return NAN;
+    return (double)NAN;
 }
 
 static const struct column latency_columns[] = {
@@ -261,7 +261,7 @@ static void timeline_chart(
         struct chart_series *of = &series[step->prefill_tokens > 0];
         of->points[of->n_points++] = (struct chart_point){.x = (double)step->start_ns / 1e6,
                 .y = first[step->replica] + step->stage,
-                .lo = NAN,
+                .lo = (double)NAN,
                 .hi = (double)(step->start_ns + step->busy_ns) / 1e6,
                 .label = arena_printf(
                         arena, "%d tokens of %d sequences", step->tokens, step->sequences)};

@@ -19,7 +19,7 @@ struct cell *table_row(struct table *table)
     }
     struct cell *row = table->cells + table->n_rows * table->n_columns;
     for (int i = 0; i < table->n_columns; i++)
-        row[i] = (struct cell){NULL, NAN};
+        row[i] = (struct cell){NULL, (double)NAN};
     table->strong[table->n_rows] = false;
     table->n_rows++;
     return row;
@@ -32,7 +32,7 @@ void table_mark(struct table *table)
 
 struct cell cell_text(const char *text)
 {
-    return (struct cell){text, NAN};
+    return (struct cell){text, (double)NAN};
 }
 
 struct cell cell_number(double number)

@@ -153,20 +153,21 @@ static void add_figures(struct db *db, int64_t run, const struct plan *plan,
             {"embedding", 12}, {"sample", 95}, {"all_reduce", 900}};
     for (size_t i = 0; i < sizeof ops / sizeof ops[0]; i++) {
         struct run_figure figure = {FIGURE_OP, (int)i, ops[i].name, "us",
-                ops[i].ms * 1e3 * (1 + 0.1 * noise(i)), ops[i].ms * 1e3, NAN, NAN};
+                ops[i].ms * 1e3 * (1 + 0.1 * noise(i)), ops[i].ms * 1e3, (double)NAN, (double)NAN};
         must(run_store_figure(db, run, &figure, err), err);
     }
     for (int i = 0; i < plan->n_ranks; i++) {
         struct run_figure figure = {FIGURE_RANK, i, "weight_bytes", "bytes",
-                (double)plan->predicted.memory_bytes, (double)measured->memory_bytes, NAN, NAN};
+                (double)plan->predicted.memory_bytes, (double)measured->memory_bytes, (double)NAN,
+                (double)NAN};
         must(run_store_figure(db, run, &figure, err), err);
     }
     for (int r = 0; r < plan->n_replicas; r++)
         for (int s = 0; s < plan->replicas[r].n_stages; s++) {
             struct run_figure figure = {FIGURE_STAGE, r * 1000 + s, "step_us", "us",
                     plan->replicas[r].stages[s].step_us,
-                    plan->replicas[r].stages[s].step_us * (1 + 0.05 * noise((uint64_t)s + 9)), NAN,
-                    NAN};
+                    plan->replicas[r].stages[s].step_us * (1 + 0.05 * noise((uint64_t)s + 9)),
+                    (double)NAN, (double)NAN};
             must(run_store_figure(db, run, &figure, err), err);
         }
 }
