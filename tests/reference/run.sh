@@ -73,18 +73,42 @@ run() { # LAYOUT RANKS REPLICA...
     done
 }
 
+# The same layout again, drawing from the logits: the draws must not depend on the layout.
+sampled() { # LAYOUT
+    local out=$scratch/$1-sampled
+    if ! "$program" run "$scratch/$1-true.yaml" --weights "$fixture" --prompts "$fixture/prompts.jsonl" \
+        --workload "$scratch/sampled.yaml" --tokens "$out.tokens" --json --quiet >"$out.json"; then
+        echo "$1 sampled: run failed"
+        failed=1
+    elif ! cmp "$out.tokens" "$scratch/one-sampled.tokens"; then
+        echo "$1 sampled: other tokens than one rank with one thread"
+        failed=1
+    fi
+}
+printf '%s\n' "format: shardwright-workload" "version: 1" "name: sampled" "requests: 1" \
+    "prompt: {mean: 1}" "output: {mean: 1}" \
+    "sampling: {temperature: 0.8, top_k: 40, top_p: 0.95, seed: 3}" >"$scratch/sampled.yaml"
+
 half=$((layers / 2))
 run one 1 "$(replica 1 "$(stage 0 "$layers" 1 1 1 1 0)")"
 if ! grep -A4 '"preemptions"' "$scratch/one-true.json" | grep -q '"measured": [1-9]'; then
     echo "nothing was preempted: the test does not try what it should"
     failed=1
 fi
+sampled one
+if cmp -s "$scratch/one-sampled.tokens" "$fixture/tokens.jsonl"; then
+    echo "sampling gave the greedy tokens: the test does not try what it should"
+    failed=1
+fi
 if [ "$part" = single ]; then
     run threads 1 "$(replica 1 "$(stage 0 "$layers" 1 1 1 2 0)")"
+    sampled threads
     exit $failed
 fi
 run tp2 2 "$(replica 1 "$(stage 0 "$layers" 2 1 1 1 '0, 1')")"
+sampled tp2
 run pp2 2 "$(replica 2 "$(stage 0 $half 1 1 1 1 0)" "$(stage $half "$layers" 1 1 1 1 1)")"
+sampled pp2
 run uneven 2 "$(replica 1 "$(stage 0 $((layers - 1)) 1 1 1 1 0)" \
     "$(stage $((layers - 1)) "$layers" 1 1 1 1 1)")"
 run dp2 2 "$(replica 1 "$(stage 0 "$layers" 1 1 1 1 0)")" "$(replica 1 "$(stage 0 "$layers" 1 1 1 1 1)")"
