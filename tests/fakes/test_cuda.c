@@ -1,0 +1,94 @@
+#include <dlfcn.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "kernels/dev_cuda.h"
+
+static const char **failure;
+
+static void memory_ops_and_times(void **state)
+{
+    (void)state;
+    struct err err = {0};
+    struct arena arena = {0};
+    assert_string_equal(dev_cuda_describe(&arena), "1 x fake, 80.0 GiB, compute 9.0");
+    struct dev_cuda *dev = dev_cuda_open(0, &err);
+    assert_non_null(dev);
+    char in[] = "abc", out[4] = "";
+    void *memory = dev_cuda_alloc(dev, sizeof in, &err);
+    assert_true(dev_cuda_upload(dev, memory, in, sizeof in, &err));
+    assert_true(dev_cuda_download(dev, out, memory, sizeof out, &err));
+    assert_string_equal(out, "abc");
+    struct op op = {OP_RMSNORM, DTYPE_F32, 1, 1, {1, 8}};
+    struct op_args args = {0};
+    bool idle = false;
+    double us = 0;
+    assert_true(dev_cuda_time_begin(dev, &err));
+    assert_true(dev_cuda_run(dev, &op, &args, &err));
+    assert_true(dev_cuda_poll(dev, &idle, &err) && !idle);
+    assert_true(dev_cuda_time_end(dev, &us, &err) && us == 1);
+    assert_true(dev_cuda_synchronize(dev, &err));
+    assert_non_null(dev_cuda_stream(dev));
+    dev_cuda_free(dev, memory);
+    dev_cuda_close(dev);
+    arena_free(&arena);
+}
+
+static void a_gpu_that_is_not_there(void **state)
+{
+    (void)state;
+    struct err err = {0};
+    assert_null(dev_cuda_open(1, &err));
+    assert_int_equal(err.kind, ERR_ENV);
+    assert_string_equal(err.text, "GPU 1 was asked for, but there are 1");
+}
+
+static void failures_name_what_was_wanted(void **state)
+{
+    (void)state;
+    struct err err = {0};
+    int n = 0;
+    *failure = "driver too old";
+    assert_false(dev_cuda_count(&n, &err));
+    assert_string_equal(
+            err.text, "no NVIDIA driver that can be used (driver too old): install or update it");
+    err_clear(&err);
+    struct dev_cuda *dev = dev_cuda_open(0, &err);
+    *failure = "out of memory";
+    assert_null(dev_cuda_alloc(dev, 1 << 30, &err));
+    assert_int_equal(err.kind, ERR_ENV);
+    assert_string_equal(err.text, "1.00 GiB of GPU memory: out of memory");
+    err_clear(&err);
+    struct op op = {OP_SAMPLE, DTYPE_F32, 1, 1, {1, 8}};
+    struct op_args args = {0};
+    *failure = "not built";
+    assert_false(dev_cuda_run(dev, &op, &args, &err));
+    assert_string_equal(err.text, "sample f32 m=1 vocab=8 threads=1 busy=1: GPU: not built");
+    err_clear(&err);
+    *failure = "lost";
+    assert_false(dev_cuda_synchronize(dev, &err));
+    dev_cuda_close(dev);
+}
+
+int main(void)
+{
+    void *handle =
+            dlopen(FAKE, RTLD_NOW | RTLD_LOCAL); /* the same instance that dev_cuda.c opens */
+    failure = handle == NULL ? NULL : dlsym(handle, "fake_failure");
+    if (failure == NULL) {
+        fprintf(stderr, "%s\n", dlerror());
+        return 1;
+    }
+    const struct CMUnitTest tests[] = {
+            cmocka_unit_test(memory_ops_and_times),
+            cmocka_unit_test(a_gpu_that_is_not_there),
+            cmocka_unit_test(failures_name_what_was_wanted),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
