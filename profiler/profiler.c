@@ -154,8 +154,9 @@ static bool measure_all(struct work *work, const struct source *source, struct e
         log_progress("measuring", i, work->n, eta_s);
         enum source_answer answer =
                 trial_run(&result, source, &work->wants[i]->op, &limits, &arena, err);
-        log_point(&result, answer, seconds_since(work->begin_ns) - spent_s);
         bool ok = answer == SOURCE_SKIP || (answer == SOURCE_OK && deliver(work, &result, err));
+        if (ok) /* after it was delivered: what is said to be measured is stored */
+            log_point(&result, answer, seconds_since(work->begin_ns) - spent_s);
         work->summary->skipped += answer == SOURCE_SKIP;
         arena_free(&arena);
         if (!ok)
