@@ -68,11 +68,6 @@ static bool do_merge(struct cli *cli, struct db *db, const struct options *optio
 {
     struct db_merge_counts total = {0};
     (void)options;
-    if (cli->argc < 3)
-        return err_set(cli->err, ERR_INPUT,
-                "merge needs the database that takes and at least one that gives: shardwright db "
-                "merge "
-                "costs.db other.db");
     for (int i = 2; i < cli->argc; i++) {
         struct db_merge_counts added;
         struct db *from = db_open(cli->argv[i], DB_READ, cli->err);
@@ -189,6 +184,11 @@ static bool run(struct cli *cli, void *self)
     if (cli->argc > 2 && action->run != do_merge)
         return err_set(cli->err, ERR_INPUT, "%s takes one database, \"%s\" is one too many",
                 action->name, cli->argv[2]);
+    if (cli->argc < 3 && action->run == do_merge)
+        return err_set(cli->err, ERR_INPUT,
+                "merge needs the database that takes and at least one that gives: shardwright db "
+                "merge "
+                "costs.db other.db");
     enum db_mode mode = options->drop_damaged ? DB_WRITE : action->mode;
     struct db *db = db_open(cli->argv[1], mode, cli->err);
     bool ok = db && action->run(cli, db, options);
