@@ -11,10 +11,11 @@ const char *gate_sentence(const struct gate_report *report, struct arena *arena)
         return arena_printf(arena, "%s: %d runs, and the %s rule first looks after %d",
                 gate_verdict_names[state->verdict], state->n_total, report->rule->name,
                 2 * report->rule->first);
-    const char *range = isfinite(state->shift_lo) && isfinite(state->shift_hi)
-                                ? arena_printf(arena, " (%+.1f to %+.1f %%)", 100 * state->shift_lo,
-                                        100 * state->shift_hi)
-                                : "";
+    const char *range =
+            state->shift_lo < state->shift_hi && isfinite(state->shift_hi - state->shift_lo)
+                    ? arena_printf(arena, " (%+.1f to %+.1f %%)", 100 * state->shift_lo,
+                            100 * state->shift_hi)
+                    : "";
     return arena_printf(arena,
             "%s: the candidate is %.1f %% %s%s, %d runs, noise of one run %.1f %%",
             gate_verdict_names[state->verdict], 100 * fabs(state->shift_frac),

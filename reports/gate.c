@@ -51,17 +51,15 @@ int gate_next(const struct gate_state *state)
  * a first, then b. */
 static void doubled_midranks(int *ranks, const double *a, int n, const double *b, int m)
 {
-    double sorted[2 * GATE_MOST];
+    double joint[2 * GATE_MOST];
     const int all = n + m;
-    memcpy(sorted, a, (size_t)n * sizeof *a);
-    memcpy(sorted + n, b, (size_t)m * sizeof *b);
-    qsort(sorted, (size_t)all, sizeof *sorted, compare_double);
+    memcpy(joint, a, (size_t)n * sizeof *a);
+    memcpy(joint + n, b, (size_t)m * sizeof *b);
     for (int i = 0; i < all; i++) {
-        const double value = i < n ? a[i] : b[i - n];
         int below = 0, equal = 0;
         for (int j = 0; j < all; j++) {
-            below += sorted[j] < value;
-            equal += sorted[j] == value;
+            below += joint[j] < joint[i];
+            equal += joint[j] == joint[i];
         }
         ranks[i] = 2 * below + equal + 1;
     }
@@ -172,7 +170,8 @@ static double noise_of(const double *a, int n, const double *b, int m)
     return 1.4826 * summary.median;
 }
 
-static void judge(struct gate_state *state, const struct gate_rule *rule)
+/* The interval decides nothing before the last look, and costs more than all the rest. */
+static void judge(struct gate_state *state, const struct gate_rule *rule, bool with_interval)
 {
     double a[GATE_MOST] = {0}, b[GATE_MOST] = {0}, slowed[GATE_MOST] = {0};
     const double sign = rule->higher_is_better ? 1 : -1;
@@ -186,12 +185,12 @@ static void judge(struct gate_state *state, const struct gate_rule *rule)
     const int n = state->n_a, m = state->n_b;
     state->p_value = gate_mann_whitney(a, n, b, m);
     state->pass_p_value = gate_mann_whitney(b, m, slowed, n);
-    const double shift = gate_hodges_lehmann(a, n, b, m);
-    double lo, hi;
-    gate_shift_interval(&lo, &hi, a, n, b, m, 0.05);
-    state->shift_frac = expm1(shift);
-    state->shift_lo = expm1(lo);
-    state->shift_hi = expm1(hi);
+    state->shift_frac = expm1(gate_hodges_lehmann(a, n, b, m));
+    if (!with_interval)
+        return;
+    gate_shift_interval(&state->shift_lo, &state->shift_hi, a, n, b, m, 0.05);
+    state->shift_lo = expm1(state->shift_lo);
+    state->shift_hi = expm1(state->shift_hi);
     state->noise_frac = noise_of(a, n, b, m);
 }
 
@@ -228,7 +227,10 @@ enum gate_verdict gate_add(
     state->n_total++;
     if (state->n_a != state->n_b || state->n_a < rule->first)
         return GATE_MORE;
-    judge(state, rule);
+    const bool last = state->n_a >= rule->most;
+    judge(state, rule, last);
     decide(state, rule);
+    if (state->verdict != GATE_MORE && !last)
+        judge(state, rule, true);
     return state->verdict;
 }
