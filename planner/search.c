@@ -20,11 +20,12 @@
 #define OPTIMISM 0.98
 
 enum {
-    MOST_VISITS = 4000 /* configurations that get a partition */
+    MOST_VISITS = 4000 /* candidates */
 };
 
 struct visit {
     const struct config *config;
+    double pace_bound_us;
     double score_bound, tie; /* tie: the smaller latency first among equal bounds */
 };
 
@@ -35,6 +36,7 @@ struct search {
     struct arena *arena;
     int64_t deadline_ns;
     struct visit *visits;
+    int64_t n_visits;
     struct candidate *items;
     int64_t n_items;
 };
@@ -53,18 +55,59 @@ static bool late(const struct search *s)
     return s->deadline_ns > 0 && clock_now_ns() >= s->deadline_ns;
 }
 
-/* A pace no partition beats: see OPTIMISM. HUGE_VAL when no kind has a group for every replica. */
+/* How many times as fast as `ref` a kind is at best, on any one layer. */
+static double best_speed(const struct search *s, const struct config *config, int kind, int ref)
+{
+    const struct model *model = cost_model_of(s->in->costs);
+    double best = 0;
+    for (int l = 0; l < model->n_layers; l++) {
+        struct piece piece = {l, l + 1};
+        double here_us = arcs_price(s->arcs, config, kind, piece).us;
+        best = fmax(best, arcs_price(s->arcs, config, ref, piece).us / here_us);
+    }
+    return best;
+}
+
+/*
+ * A pace no partition beats. Of the work W of the whole model on kind ref, a group of kind k does at most
+ * speed_k * T in the time T; the pp fastest groups that a replica may have must do all of it, and
+ * in_flight micro-batches share the time of the fastest. HUGE_VAL when there are too few groups.
+ */
 static double optimistic_pace(const struct search *s, const struct config *config)
 {
     const struct model *model = cost_model_of(s->in->costs);
-    double least = HUGE_VAL;
-    for (int k = 0; k < cost_cluster(s->in->costs)->n_kinds; k++) {
-        if (config->layout->budget[k] < 1)
-            continue;
-        struct arc_price whole = arcs_price(s->arcs, config, k, (struct piece){0, model->n_layers});
-        least = fmin(least, whole.us);
+    int n_kinds = cost_cluster(s->in->costs)->n_kinds;
+    int ref = 0;
+    while (ref < n_kinds && config->layout->budget[ref] < config->dp)
+        ref++;
+    if (ref == n_kinds)
+        return HUGE_VAL;
+    double whole_us = arcs_price(s->arcs, config, ref, (struct piece){0, model->n_layers}).us;
+    double left_speed = HUGE_VAL; /* kinds faster than this are used up */
+    double fastest = 0;
+    double together = 0;
+    int groups = 0;
+    while (groups < config->pp) {
+        double speed = 0;
+        int count = 0;
+        for (int k = 0; k < n_kinds; k++) {
+            int budget = config->layout->budget[k] / config->dp;
+            double speed_k = budget > 0 ? best_speed(s, config, k, ref) : 0;
+            if (speed_k >= left_speed || speed_k < speed)
+                continue;
+            count = speed_k > speed ? budget : count + budget;
+            speed = speed_k;
+        }
+        if (count == 0)
+            return HUGE_VAL;
+        int taken = count < config->pp - groups ? count : config->pp - groups;
+        fastest = fmax(fastest, speed);
+        together += speed * taken;
+        groups += taken;
+        left_speed = speed;
     }
-    return least / config->in_flight * (config->pp > 1 ? OPTIMISM : 1);
+    double pace_us = fmax(whole_us / together, whole_us / (fastest * config->in_flight));
+    return pace_us * (config->pp > 1 ? OPTIMISM : 1);
 }
 
 static int by_bound(const void *a, const void *b)
@@ -95,10 +138,14 @@ static void bound_all(struct search *s)
     for (int64_t i = 0; i < s->in->n_configs; i++) {
         const struct config *config = &s->in->configs[i];
         struct estimate estimate;
-        estimate_of(&estimate, s->in->input, s->in->demand, config, optimistic_pace(s, config));
-        s->visits[i] = (struct visit){config, estimate.score, estimate.tpot_us};
+        double pace_us = optimistic_pace(s, config);
+        if (isinf(pace_us))
+            continue;
+        estimate_of(&estimate, s->in->input, s->in->demand, config, pace_us);
+        s->visits[s->n_visits++] =
+                (struct visit){config, pace_us, estimate.score, estimate.tpot_us};
     }
-    qsort(s->visits, (size_t)s->in->n_configs, sizeof *s->visits, by_bound);
+    qsort(s->visits, (size_t)s->n_visits, sizeof *s->visits, by_bound);
 }
 
 static void set_scores(struct search *s, struct candidate *c)
@@ -172,7 +219,7 @@ static void take_partition(struct search *s, struct candidate *c,
         c->stages[i] = (struct stage_pick){arc->kind, arc->first, arc->end};
     }
     c->pace_us = result->value_us;
-    c->pace_bound_us = result->bound_us;
+    c->pace_bound_us = fmax(result->bound_us, fmin(c->pace_floor_us, result->value_us));
     c->proven = result->proven;
     c->kv_blocks = s->in->input->force.kv_blocks;
     if (c->kv_blocks == 0)
@@ -181,8 +228,9 @@ static void take_partition(struct search *s, struct candidate *c,
 }
 
 /* A quick partition; the configuration joins the candidates when there is one. */
-static void visit_config(struct search *s, const struct config *config)
+static void visit_config(struct search *s, const struct visit *visit)
 {
+    const struct config *config = visit->config;
     struct arena scratch = {0};
     struct partition_problem problem;
     struct partition_result result;
@@ -201,7 +249,7 @@ static void visit_config(struct search *s, const struct config *config)
     s->out->evaluated++;
     if (result.feasible) {
         struct candidate *c = &s->items[s->n_items++];
-        *c = (struct candidate){.config = config};
+        *c = (struct candidate){.config = config, .pace_floor_us = visit->pace_bound_us};
         c->stages = ARENA_NEW(s->arena, struct stage_pick, config->pp);
         take_partition(s, c, &problem, &result);
     }
@@ -246,14 +294,14 @@ static double score_to_beat(const struct search *s)
 static double visit_all(struct search *s)
 {
     double beat = -HUGE_VAL;
-    for (int64_t i = 0; i < s->in->n_configs; i++) {
+    for (int64_t i = 0; i < s->n_visits; i++) {
         const struct visit *visit = &s->visits[i];
-        if (visit->score_bound < beat || s->out->evaluated >= MOST_VISITS || late(s)) {
+        if (visit->score_bound < beat || s->n_items >= MOST_VISITS || (s->n_items > 0 && late(s))) {
             if (visit->score_bound >= beat)
                 s->out->complete = false;
             return visit->score_bound;
         }
-        visit_config(s, visit->config);
+        visit_config(s, visit);
         if (s->out->evaluated % 64 == 0 || s->n_items <= (int64_t)4 * s->in->keep)
             beat = score_to_beat(s);
     }

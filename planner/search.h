@@ -22,7 +22,8 @@ struct candidate {
     struct stage_pick *stages; /* config->pp */
     int64_t kv_blocks;         /* what fits and can be used */
     double pace_us, pace_bound_us;
-    bool proven; /* pace_us is the optimum of its program */
+    double pace_floor_us; /* the optimistic bound */
+    bool proven;          /* pace_us is the optimum of its program */
     /* Steady-state estimates. score: larger is better, in the objective's unit (latencies negative). */
     double score, score_bound;
     double tokens_per_s, ttft_us, tpot_us;
