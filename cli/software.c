@@ -6,6 +6,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "kernels/dev_cuda.h"
+
 const char *const software_state_names[] = {"here", "missing", "not needed", NULL};
 
 /* A symbol as a function: POSIX promises the conversion, ISO C has no cast for it. */
@@ -177,6 +179,12 @@ static void add_gpu(struct probe *p, bool gpu)
             "apt install nvidia-driver (non-free)");
     add(p, "CUDA toolkit", "builds the GPU kernels", cuda_toolkit(p->arena), otherwise,
             "apt install nvidia-cuda-toolkit (non-free), or NVIDIA's packages");
+    int gpus = 0;
+    struct err why = {0};
+    bool usable = dev_cuda_count(&gpus, &why) && gpus > 0;
+    add(p, "GPUs", "devices of kind cuda", usable ? dev_cuda_describe(p->arena) : NULL, otherwise,
+            usable || why.kind == ERR_NONE ? "none in this machine"
+                                           : arena_strdup(p->arena, why.text));
     add(p, "NCCL", "GPU collectives", nccl_version(p->arena), otherwise,
             "apt install libnccl-dev (non-free), or NVIDIA's packages");
     add(p, "CUPTI", "times GPU kernels", cupti_version(p->arena), otherwise,
