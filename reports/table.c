@@ -106,7 +106,9 @@ const char *figure_show(double number, const char *unit, struct arena *arena)
     char buf[64];
     if (!isfinite(number))
         return "";
-    if (unit == NULL || unit[0] == '\0' || strcmp(unit, "count") == 0)
+    if (unit != NULL && strcmp(unit, "count") == 0)
+        return group_thousands(arena_printf(arena, "%.0f", number), arena);
+    if (unit == NULL || unit[0] == '\0')
         return number_show(number, arena);
     if (strcmp(unit, "us") == 0)
         return arena_strdup(arena, str_show_us(buf, number));
