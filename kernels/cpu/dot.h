@@ -85,7 +85,7 @@ ALWAYS_INLINE void dot_step(vf acc[DOT_TILE_ROWS][4], int rows, int cols, enum d
         for (int c = 0; c < cols; c++)
             wv[c] = (vf)v_load_bits(w + c * row_bytes);
         for (int r = 0; r < rows; r++) {
-            vf xv = v_load(x + r * VW);
+            vf xv = v_keep(v_load(x + r * VW));
             for (int c = 0; c < cols; c++)
                 acc[r][c] = v_fma(xv, wv[c], acc[r][c]);
         }
@@ -95,12 +95,12 @@ ALWAYS_INLINE void dot_step(vf acc[DOT_TILE_ROWS][4], int rows, int cols, enum d
     for (int c = 0; c < cols; c++)
         words[c] = v_load_bits(w + c * row_bytes);
     for (int r = 0; r < rows; r++) {
-        vf xv = v_load(x + 2 * r * VW);
+        vf xv = v_keep(v_load(x + 2 * r * VW));
         for (int c = 0; c < cols; c++)
             acc[r][c] = v_fma(xv, v_bf16_even(words[c]), acc[r][c]);
     }
     for (int r = 0; r < rows; r++) {
-        vf xv = v_load(x + (2 * r + 1) * VW);
+        vf xv = v_keep(v_load(x + (2 * r + 1) * VW));
         for (int c = 0; c < cols; c++)
             acc[r][c] = v_fma(xv, v_bf16_odd(words[c]), acc[r][c]);
     }

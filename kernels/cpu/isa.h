@@ -7,8 +7,9 @@
 
 #include "kernels/op_table.h"
 
-/* Rows that are packed and multiplied at once. */
-#define DOT_ROWS 32
+/* Rows that are multiplied at once: two tiles. More of them leave too short a block of k in the first-level
+ * cache. */
+#define DOT_ROWS 12
 /* Chunks of k that are summed apart. */
 #define DOT_CHUNKS 8
 

@@ -3,40 +3,74 @@
 #include "kernels/cpu/isa.h"
 #include "kernels/dev_host.h"
 
-/* Packed rows should stay in the second-level cache beside the weights that pass by. */
-#define PACK_FLOATS (128 * 1024)
+/* Weights that all rows pass before the next ones come: half of a second-level cache. */
+#define STRIP_BYTES (512 * 1024)
+/* Columns of a strip: whole panels. */
+#define STRIP_UNIT 48
+/* Packed rows of one pass over the weights. */
+#define PACK_BYTES (INT64_C(16) << 20)
 
-static int64_t rows_at_once(int64_t m, int64_t k)
+struct dots {
+    const struct span_job *span;
+    const struct cpu_isa *cpu;
+    int64_t packed_floats; /* of DOT_ROWS rows */
+    float *packed, *scratch;
+    int chunks;
+};
+
+static struct dot_job dots_job(const struct dots *d, int64_t row, int64_t slot, int64_t rows)
 {
-    int64_t rows = PACK_FLOATS / k / 4 * 4;
-    rows = rows < 4 ? 4 : rows > DOT_ROWS ? DOT_ROWS : rows;
-    return rows < m ? rows : m;
+    const struct span_job *s = d->span;
+    return (struct dot_job){.packed = d->packed + slot * d->packed_floats,
+            .scratch = d->scratch,
+            .w = s->w,
+            .dtype = s->dtype,
+            .k = s->k,
+            .chunks = d->chunks,
+            .rows = (int)rows,
+            .bias = s->bias,
+            .y = s->y + row * s->ldy,
+            .ldy = s->ldy,
+            .begin = s->begin,
+            .end = s->end};
+}
+
+/* Rows [first, end) against all columns, a strip of them at a time. */
+static void dots_pass(const struct dots *d, int64_t first, int64_t end)
+{
+    const struct span_job *s = d->span;
+    int64_t strip = STRIP_BYTES / (s->k * (s->dtype == DTYPE_F32 ? 4 : 2));
+    strip = strip < STRIP_UNIT ? STRIP_UNIT : strip / STRIP_UNIT * STRIP_UNIT;
+    if (end - first <= DOT_ROWS)
+        strip = s->end - s->begin;
+    for (int64_t col = s->begin; col < s->end; col += strip) {
+        for (int64_t row = first; row < end; row += DOT_ROWS) {
+            int64_t rows = end - row < DOT_ROWS ? end - row : DOT_ROWS;
+            struct dot_job job = dots_job(d, row, (row - first) / DOT_ROWS, rows);
+            if (col == s->begin)
+                d->cpu->dot_pack(&job, s->x + row * s->ldx, s->ldx);
+            job.begin = col;
+            job.end = col + strip < s->end ? col + strip : s->end;
+            d->cpu->dot_run(&job);
+        }
+    }
 }
 
 static void span_by_dots(const struct span_job *s)
 {
     const struct cpu_isa *cpu = dev_cpu(s->dev);
-    int chunks = dev_deterministic(s->dev) && s->k_chunks > 1 ? s->k_chunks : 1;
-    int64_t most = rows_at_once(s->m, s->k);
-    int64_t packed = (cpu->dot_pack_floats(s->k, chunks, (int)most, s->dtype) + 15) / 16 * 16;
-    float *scratch =
-            dev_scratch(s->dev, s->part, (packed + cpu->dot_scratch_floats((int)most, chunks)) * 4);
-    for (int64_t row = 0; row < s->m; row += most) {
-        struct dot_job job = {.packed = scratch,
-                .scratch = scratch + packed,
-                .w = s->w,
-                .dtype = s->dtype,
-                .k = s->k,
-                .chunks = chunks,
-                .rows = (int)(s->m - row < most ? s->m - row : most),
-                .bias = s->bias,
-                .y = s->y + row * s->ldy,
-                .ldy = s->ldy,
-                .begin = s->begin,
-                .end = s->end};
-        cpu->dot_pack(&job, s->x + row * s->ldx, s->ldx);
-        cpu->dot_run(&job);
-    }
+    struct dots d = {.span = s, .cpu = cpu};
+    d.chunks = dev_deterministic(s->dev) && s->k_chunks > 1 ? s->k_chunks : 1;
+    int64_t slot_rows = s->m < DOT_ROWS ? s->m : DOT_ROWS;
+    d.packed_floats =
+            (cpu->dot_pack_floats(s->k, d.chunks, (int)slot_rows, s->dtype) + 15) / 16 * 16;
+    int64_t slots = PACK_BYTES / (d.packed_floats * 4), needed = (s->m + DOT_ROWS - 1) / DOT_ROWS;
+    slots = slots < 1 ? 1 : slots < needed ? slots : needed;
+    d.packed = dev_scratch(s->dev, s->part,
+            (slots * d.packed_floats + cpu->dot_scratch_floats((int)slot_rows, d.chunks)) * 4);
+    d.scratch = d.packed + slots * d.packed_floats;
+    for (int64_t row = 0; row < s->m; row += slots * DOT_ROWS)
+        dots_pass(&d, row, row + slots * DOT_ROWS < s->m ? row + slots * DOT_ROWS : s->m);
 }
 
 void cpu_gemm_span(const struct span_job *job)

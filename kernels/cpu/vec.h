@@ -36,6 +36,16 @@ ALWAYS_INLINE vf v_load(const float *p)
     return v;
 }
 
+/* Keeps a value in a register that compilers would rather load again for each use: loads are what tiles
+ * run out of first. */
+ALWAYS_INLINE vf v_keep(vf v)
+{
+#if VW >= 8
+    __asm__("" : "+x"(v));
+#endif
+    return v;
+}
+
 ALWAYS_INLINE void v_store(float *p, vf v)
 {
     memcpy(p, &v, sizeof(v));
