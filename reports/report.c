@@ -125,8 +125,8 @@ bool report_write(struct report_summary *out, struct db *db, const struct report
     out->n_headlines = n;
     struct page page;
     page_open(&page, options->title != NULL ? options->title : "Shardwright report",
-            arena_printf(arena, "%lld runs of %lld combinations of model and workload",
-                    (long long)n_rows, (long long)n),
+            arena_printf(arena, "%lld run%s; %lld chapter%s, one for each model and workload",
+                    (long long)n_rows, n_rows == 1 ? "" : "s", (long long)n, n == 1 ? "" : "s"),
             arena);
     for (int64_t i = 0; i < n; i++) {
         const struct comparison *c = &comparisons[i];

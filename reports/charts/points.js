@@ -31,10 +31,13 @@ function pointsChart(spec) {
 
 function xyChart(type, spec, datasets) {
   const proper = (dataset) => !dataset.band;
+  /* A logarithmic axis would begin at a power of ten. */
+  const xs = spec.series.flatMap((series) => series.points.map((p) => p.x));
+  const range = spec.x_log ? { min: Math.min(...xs), max: Math.max(...xs) } : {};
   return {
     type, data: { datasets },
     options: {
-      scales: { x: axis(spec.x, spec.x_log, { type: spec.x_log ? "logarithmic" : "linear" }), y: axis(spec.y, spec.y_log) },
+      scales: { x: axis(spec.x, spec.x_log, range), y: axis(spec.y, spec.y_log) },
       interaction: { mode: "nearest", intersect: false },
       plugins: {
         legend: {

@@ -12,6 +12,10 @@ rm -rf "$out"
 mkdir -p "$out/profile"
 "$sample" "$out"
 page=$out/report/report.html
+if grep -q 'This build has no chart library' "$page"; then
+    echo "this build has no chart library (apt install libjs-chart.js, configure again)" >&2
+    exit 77
+fi
 
 # The page itself for console, network and pictures; a copy with the probe in it for the rest.
 { sed '/<head>/q' "$page"; echo '<script>'; cat "$here/probe.js"; echo '</script>'; sed '1,/<head>/d' "$page"; } \
