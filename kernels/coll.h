@@ -23,9 +23,11 @@ int coll_size(const struct coll *coll);
 int coll_rank(const struct coll *coll);
 
 void coll_barrier(struct coll *coll);
-void coll_all_reduce(struct coll *coll, float *data, int64_t count);         /* in place, sum */
-void coll_all_gather(struct coll *coll, const void *in, void *out, int64_t bytes); /* out: size * bytes */
-void coll_reduce_scatter(struct coll *coll, const float *in, float *out, int64_t count); /* in: size * count */
+void coll_all_reduce(struct coll *coll, float *data, int64_t count); /* in place, sum */
+void coll_all_gather(
+        struct coll *coll, const void *in, void *out, int64_t bytes); /* out: size * bytes */
+void coll_reduce_scatter(
+        struct coll *coll, const float *in, float *out, int64_t count); /* in: size * count */
 void coll_broadcast(struct coll *coll, void *data, int64_t bytes, int root);
 /* Bytes per destination and per source, packed in group order. Counts are known on both sides. */
 void coll_all_to_all(struct coll *coll, const void *in, const int64_t *send_bytes, void *out,
@@ -40,7 +42,8 @@ struct coll_request {
 };
 void coll_isend(struct coll *coll, const void *data, int64_t bytes, int to, int tag,
         struct coll_request *request);
-bool coll_test(struct coll *coll, struct coll_request *request); /* done? true for an empty request */
+bool coll_test(
+        struct coll *coll, struct coll_request *request); /* done? true for an empty request */
 void coll_wait(struct coll *coll, struct coll_request *request);
 /* Is a message from `from` with `tag` there? Never blocks. */
 bool coll_probe(struct coll *coll, int from, int tag);

@@ -14,15 +14,20 @@
 
 struct dev;
 
-enum dev_isa { ISA_AUTO, ISA_PORTABLE, ISA_AVX2, ISA_AVX512 };
+enum dev_isa {
+    ISA_AUTO,
+    ISA_PORTABLE,
+    ISA_AVX2,
+    ISA_AVX512
+};
 extern const char *const dev_isa_names[];
 
 struct dev_options {
     int threads;
-    int first_cpu;       /* threads are pinned to first_cpu, first_cpu + 1, ...; -1 = not pinned */
-    enum dev_isa isa;    /* AUTO = best of this CPU; SHARDWRIGHT_ISA overrides */
-    bool deterministic;  /* results do not depend on how the work is split; slower */
-    bool reference;      /* the obvious implementations of ref/, for tests */
+    int first_cpu;      /* threads are pinned to first_cpu, first_cpu + 1, ...; -1 = not pinned */
+    enum dev_isa isa;   /* AUTO = best of this CPU; SHARDWRIGHT_ISA overrides */
+    bool deterministic; /* results do not depend on how the work is split; slower */
+    bool reference;     /* the obvious implementations of ref/, for tests */
 };
 
 MUST_CHECK struct dev *dev_host_open(const struct dev_options *options, struct err *err);

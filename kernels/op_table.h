@@ -24,7 +24,7 @@ struct gemm_args {
     const float *bias; /* or NULL */
     float *y;
     int64_t ldy;
-    int k_chunks;      /* deterministic devices: power of two that divides k, 0 = 1 */
+    int k_chunks; /* deterministic devices: power of two that divides k, 0 = 1 */
 };
 
 /* The paged cache of one layer: k and v as [block][kv_head][slot][head_dim]. */
@@ -43,15 +43,15 @@ struct attention_seq {
 
 /* Causal, grouped-query. The cache already holds this step's k and v. */
 struct attention_args {
-    const float *q;        /* [rows, ldq], heads of this rank side by side */
+    const float *q; /* [rows, ldq], heads of this rank side by side */
     int64_t ldq;
-    float *out;            /* [rows, ldo] */
+    float *out; /* [rows, ldo] */
     int64_t ldo;
     struct kv_layer cache;
     const struct attention_seq *seqs;
-    int n_seqs;            /* prefill: 1; decode: op.dim[0], q_len 1 each */
+    int n_seqs; /* prefill: 1; decode: op.dim[0], q_len 1 each */
     float scale;
-    int64_t window;        /* 0 = full */
+    int64_t window; /* 0 = full */
 };
 
 /* out = rmsnorm(x) * gain. With residual: x += residual first, and x keeps the sum. */
@@ -59,7 +59,7 @@ struct rmsnorm_args {
     float *x;
     const float *residual;
     const float *gain;
-    float *out;            /* [m, n] */
+    float *out; /* [m, n] */
     float eps;
 };
 
@@ -68,10 +68,10 @@ struct rmsnorm_args {
 struct rope_args {
     float *qkv;
     int64_t ld;
-    const int32_t *positions;  /* [m] */
-    const int32_t *slots;      /* [m]: block * block_tokens + slot in the cache */
-    const float *inv_freq;     /* [head_dim / 2] */
-    float rope_scale;          /* attention factor on cos and sin; 1 normally */
+    const int32_t *positions;     /* [m] */
+    const int32_t *slots;         /* [m]: block * block_tokens + slot in the cache */
+    const float *inv_freq;        /* [head_dim / 2] */
+    float rope_scale;             /* attention factor on cos and sin; 1 normally */
     const float *q_gain, *k_gain; /* [head_dim] or NULL */
     float eps;
     struct kv_layer cache;
@@ -88,9 +88,9 @@ struct activation_args {
 struct router_args {
     const float *x;
     const void *w;
-    bool normalise;        /* weights of the chosen sum to 1 */
-    int32_t *expert;       /* [m, top_k] */
-    float *weight;         /* [m, top_k] */
+    bool normalise;  /* weights of the chosen sum to 1 */
+    int32_t *expert; /* [m, top_k] */
+    float *weight;   /* [m, top_k] */
 };
 
 /*
@@ -101,7 +101,7 @@ struct permute_args {
     const float *x;        /* [m, hidden] */
     const int32_t *expert; /* [m, top_k] */
     int first;
-    float *rows;           /* [<= m * top_k, hidden] */
+    float *rows; /* [<= m * top_k, hidden] */
     int32_t *pair;
     int32_t *offsets;
 };
@@ -110,11 +110,11 @@ struct permute_args {
 struct expert_args {
     const float *rows;
     const int32_t *offsets; /* [local + 1] */
-    const void *gate_up;   /* [local][2 * inter, hidden] */
-    const void *down;      /* [local][hidden, inter] */
-    float *out;            /* rows as in, [., hidden] */
-    float *scratch;        /* [rows, 3 * inter] */
-    int k_chunks;          /* of down, deterministic devices */
+    const void *gate_up;    /* [local][2 * inter, hidden] */
+    const void *down;       /* [local][hidden, inter] */
+    float *out;             /* rows as in, [., hidden] */
+    float *scratch;         /* [rows, 3 * inter] */
+    int k_chunks;           /* of down, deterministic devices */
 };
 
 /* out[m, hidden] = sum over choices, in order of choice, of weight * row; pairs that are not in `pair` add
@@ -123,7 +123,7 @@ struct combine_args {
     const float *rows;
     const int32_t *pair;
     int64_t n_rows;
-    const float *weight;   /* [m, top_k] */
+    const float *weight; /* [m, top_k] */
     float *out;
     bool scatter;
 };
@@ -137,11 +137,11 @@ struct embedding_args {
 
 /* Arg max of each row (ties: lower index). */
 struct sample_args {
-    const float *logits;   /* [m, ld] */
+    const float *logits; /* [m, ld] */
     int64_t ld;
-    int64_t first;         /* vocabulary index of column 0 */
-    int32_t *token;        /* [m] */
-    float *value;          /* [m] its logit */
+    int64_t first;  /* vocabulary index of column 0 */
+    int32_t *token; /* [m] */
+    float *value;   /* [m] its logit */
 };
 
 struct copy_args {
@@ -175,8 +175,8 @@ void op_run(struct dev *dev, const struct op *op, const struct op_args *args);
  * it, the tests compare two devices with it.
  */
 struct op_case;
-MUST_CHECK struct op_case *op_case_open(struct dev *dev, const struct op *op, int64_t cold_bytes,
-        uint64_t seed, struct err *err);
+MUST_CHECK struct op_case *op_case_open(
+        struct dev *dev, const struct op *op, int64_t cold_bytes, uint64_t seed, struct err *err);
 void op_case_close(struct op_case *c);
 void op_case_run(struct op_case *c); /* next copy */
 /* Goes on with the same operands for op, which has fewer rows (dim[0]) and is equal otherwise. false when it

@@ -8,32 +8,35 @@
 
 #include "core/conf.h"
 
-enum device_type { DEVICE_CPU, DEVICE_CUDA };
+enum device_type {
+    DEVICE_CPU,
+    DEVICE_CUDA
+};
 
 struct device_kind {
     const char *name;
-    int type;               /* enum device_type */
-    int64_t memory_bytes;   /* of one device */
-    double flops;           /* datasheet or measured peak of one device, FLOP/s; 0 = unknown */
-    double memory_rate;     /* bytes/s of one device; 0 = unknown */
+    int type;             /* enum device_type */
+    int64_t memory_bytes; /* of one device */
+    double flops;         /* datasheet or measured peak of one device, FLOP/s; 0 = unknown */
+    double memory_rate;   /* bytes/s of one device; 0 = unknown */
     double price_per_hour;
-    const int *threads;     /* cpu: devices (cores) one rank may drive, e.g. [1, 2]; default [1] */
+    const int *threads; /* cpu: devices (cores) one rank may drive, e.g. [1, 2]; default [1] */
     int n_threads;
     struct pos pos;
 };
 
 struct cluster_node {
     const char *name;
-    int count;              /* machines of this description */
-    const char *kind;       /* name of a device kind */
-    int devices;            /* of that kind in each machine */
+    int count;        /* machines of this description */
+    const char *kind; /* name of a device kind */
+    int devices;      /* of that kind in each machine */
     struct pos pos, kind_pos;
 };
 
 struct cluster_link {
-    const char *name;       /* "shm", "nvlink", "ib" */
-    bool inside;            /* joins devices of one node (true) or nodes (false) */
-    double rate;            /* bytes/s per device; 0 = unknown, measured figures win */
+    const char *name; /* "shm", "nvlink", "ib" */
+    bool inside;      /* joins devices of one node (true) or nodes (false) */
+    double rate;      /* bytes/s per device; 0 = unknown, measured figures win */
     double latency_us;
 };
 

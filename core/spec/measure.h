@@ -13,16 +13,22 @@ struct provenance {
     const char *host, *device, *kernel, *software, *commit, *build, *clocks;
     int64_t wall_s;
     int cores;
-    double load;          /* load average at the start */
+    double load; /* load average at the start */
 };
 
-enum figure_scope { FIGURE_RUN, FIGURE_REPLICA, FIGURE_STAGE, FIGURE_RANK, FIGURE_OP };
+enum figure_scope {
+    FIGURE_RUN,
+    FIGURE_REPLICA,
+    FIGURE_STAGE,
+    FIGURE_RANK,
+    FIGURE_OP
+};
 
 /* One figure of a run, predicted beside measured; NaN where there is none. */
 struct run_figure {
     enum figure_scope scope;
-    int index;            /* replica, stage (replica * 1000 + stage) or rank */
-    const char *name;     /* "output_tokens_per_s", "busy_us", "gemm" */
+    int index;        /* replica, stage (replica * 1000 + stage) or rank */
+    const char *name; /* "output_tokens_per_s", "busy_us", "gemm" */
     const char *unit;
     double predicted, measured, lo, hi;
 };
@@ -47,7 +53,8 @@ struct run_step {
 /* A function may be NULL: nobody listens. Returning false stops the stage that measures. */
 struct measure_sink {
     void *self;
-    bool (*point)(void *self, const struct profile_point *point, const double *samples, struct err *err);
+    bool (*point)(
+            void *self, const struct profile_point *point, const double *samples, struct err *err);
     bool (*figure)(void *self, const struct run_figure *figure, struct err *err);
     bool (*request)(void *self, const struct run_request *request, struct err *err);
     bool (*step)(void *self, const struct run_step *step, struct err *err);

@@ -32,7 +32,13 @@
 
 #include "core/err.h"
 
-enum dtype { DTYPE_F32, DTYPE_BF16, DTYPE_F16, DTYPE_F8, DTYPE_COUNT };
+enum dtype {
+    DTYPE_F32,
+    DTYPE_BF16,
+    DTYPE_F16,
+    DTYPE_F8,
+    DTYPE_COUNT
+};
 
 enum op_kind {
     OP_GEMM,
@@ -49,10 +55,10 @@ enum op_kind {
     OP_EMBEDDING,
     OP_SAMPLE,
     OP_COPY,
-    OP_ALL_REDUCE, /* first collective */
-    OP_ALL_GATHER, /* bytes = what each rank contributes */
+    OP_ALL_REDUCE,     /* first collective */
+    OP_ALL_GATHER,     /* bytes = what each rank contributes */
     OP_REDUCE_SCATTER, /* bytes = what each rank keeps */
-    OP_ALL_TO_ALL, /* bytes = what each rank sends in all, its own part included */
+    OP_ALL_TO_ALL,     /* bytes = what each rank sends in all, its own part included */
     OP_SEND_RECV,
     OP_BROADCAST,
     OP_KIND_COUNT

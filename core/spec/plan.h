@@ -17,19 +17,19 @@
 struct plan_stage {
     int first_layer, end_layer;
     int tp, ep, attention_dp, threads;
-    const char *kind;  /* device kind */
-    const int *ranks;  /* n_ranks world ranks; dp group g holds ranks[g*tp .. g*tp+tp) */
+    const char *kind; /* device kind */
+    const int *ranks; /* n_ranks world ranks; dp group g holds ranks[g*tp .. g*tp+tp) */
     int n_ranks;
     /* predicted, of one rank */
     int64_t weight_bytes, kv_bytes, work_bytes;
-    double step_us;    /* a full decode step at max_seqs */
+    double step_us; /* a full decode step at max_seqs */
     struct pos pos;
 };
 
 struct plan_replica {
     struct plan_stage *stages;
     int n_stages;
-    int max_seqs;      /* sequences that step together, over all attention-dp groups and one micro-batch */
+    int max_seqs; /* sequences that step together, over all attention-dp groups and one micro-batch */
     int max_tokens;    /* tokens in one step of one attention-dp group: the chunk budget */
     int in_flight;     /* micro-batches in the pipeline: 1..n_stages */
     int64_t kv_blocks; /* per attention-dp group, the same on every stage */
@@ -40,17 +40,17 @@ struct plan_figures {
     double output_tokens_per_s, total_tokens_per_s, requests_per_s;
     double ttft_p50_us, ttft_p99_us, tpot_p50_us, tpot_p99_us, e2e_p50_us;
     double makespan_s;
-    int64_t memory_bytes; /* largest rank */
+    int64_t memory_bytes;          /* largest rank */
     double goodput_requests_per_s; /* requests that met the SLO, a second */
     double lo_frac, hi_frac;       /* interval of the throughput, relative: 0.95, 1.05 */
 };
 
 struct plan_runner_up {
-    const char *what;      /* "tp=2 pp=1 dp=1 ep=1 adp=1 threads=1 max_seqs=16" */
+    const char *what; /* "tp=2 pp=1 dp=1 ep=1 adp=1 threads=1 max_seqs=16" */
     double output_tokens_per_s, ttft_p50_us, tpot_p50_us;
     int64_t memory_bytes;
-    double loses_frac;     /* behind the chosen one on the objective */
-    const char *why;       /* what holds it back */
+    double loses_frac; /* behind the chosen one on the objective */
+    const char *why;   /* what holds it back */
 };
 
 struct plan {
@@ -58,31 +58,32 @@ struct plan {
     const char *model, *model_digest;
     const char *cluster, *workload;
     const char *profile_digest;
-    int dtype, kv_dtype;   /* enum dtype */
+    int dtype, kv_dtype; /* enum dtype */
     int block_tokens;
-    int max_len;           /* longest sequence, prompt and output */
+    int max_len; /* longest sequence, prompt and output */
     bool deterministic;
     struct plan_replica *replicas; /* one entry each, already expanded */
     int n_replicas;
-    int n_ranks;           /* in all */
+    int n_ranks; /* in all */
     struct plan_figures predicted;
     struct {
-        const char *objective;   /* "output_tokens_per_s" */
+        const char *objective; /* "output_tokens_per_s" */
         double value, bound, gap_frac;
-        double solve_s;          /* left out with --reproducible, so that plans compare byte for byte */
+        double solve_s; /* left out with --reproducible, so that plans compare byte for byte */
         int64_t programs, nodes;
-        const char *oracle;      /* "glpk 5.0", "checked by plan_check" */
-        bool forced;             /* --force: no claim of optimality */
+        const char *oracle; /* "glpk 5.0", "checked by plan_check" */
+        bool forced;        /* --force: no claim of optimality */
     } certificate;
-    const char *binding;         /* the binding constraint, a sentence */
-    const char *bottleneck;      /* compute, memory, network, bubble */
+    const char *binding;    /* the binding constraint, a sentence */
+    const char *bottleneck; /* compute, memory, network, bubble */
     struct plan_runner_up *runners_up;
     int n_runners_up;
 };
 
 extern const struct conf_table plan_table; /* "shardwright-plan" 1 */
 
-MUST_CHECK bool plan_read_file(struct plan *out, const char *path, struct arena *arena, struct err *err);
+MUST_CHECK bool plan_read_file(
+        struct plan *out, const char *path, struct arena *arena, struct err *err);
 /* Layers and ranks are each held once, sizes agree. Knows neither model nor cluster; reading calls it. */
 MUST_CHECK bool plan_consistent(const struct plan *plan, struct err *err);
 MUST_CHECK bool plan_write_file(const struct plan *plan, const char *path, struct err *err);

@@ -7,7 +7,12 @@
 #include "core/arena.h"
 #include "core/spec/op.h"
 
-enum cost_source { COST_MEASURED, COST_INTERPOLATED, COST_IMPORTED, COST_ESTIMATED };
+enum cost_source {
+    COST_MEASURED,
+    COST_INTERPOLATED,
+    COST_IMPORTED,
+    COST_ESTIMATED
+};
 extern const char *const cost_source_names[];
 
 struct profile_point {
@@ -16,17 +21,18 @@ struct profile_point {
     double lo_us, hi_us; /* 95 % interval of the median */
     double min_us, q1_us, q3_us, p99_us, mad_us;
     int32_t samples;
-    bool cold;           /* operands rotated through more memory than the last-level cache */
+    bool cold;               /* operands rotated through more memory than the last-level cache */
     enum cost_source source; /* measured or imported */
-    const char *stop;    /* why sampling stopped: "interval", "noise", "budget" */
+    const char *stop;        /* why sampling stopped: "interval", "noise", "budget" */
 };
 
 struct profile {
     struct profile_point *points; /* ascending by op_compare, no key twice */
     int64_t n;
-    const char *device;  /* kind these were measured on */
-    double peak_flops, peak_bytes_per_s; /* of one rank with all busy, measured ceilings; 0 = unknown */
-    const char *digest;  /* of all points: stands in plans, so that the same inputs are recognised */
+    const char *device; /* kind these were measured on */
+    double peak_flops,
+            peak_bytes_per_s; /* of one rank with all busy, measured ceilings; 0 = unknown */
+    const char *digest; /* of all points: stands in plans, so that the same inputs are recognised */
 };
 
 /* Sorts, checks for duplicates; ERR_BUG on one. */

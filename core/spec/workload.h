@@ -7,32 +7,45 @@
 
 #include "core/conf.h"
 
-enum arrival_process { ARRIVAL_OFFLINE, ARRIVAL_POISSON, ARRIVAL_UNIFORM, ARRIVAL_TRACE };
-enum length_dist { LENGTH_CONSTANT, LENGTH_UNIFORM, LENGTH_LOGNORMAL };
-enum trace_format { TRACE_AUTO, TRACE_AZURE_CSV, TRACE_MOONCAKE_JSONL };
+enum arrival_process {
+    ARRIVAL_OFFLINE,
+    ARRIVAL_POISSON,
+    ARRIVAL_UNIFORM,
+    ARRIVAL_TRACE
+};
+enum length_dist {
+    LENGTH_CONSTANT,
+    LENGTH_UNIFORM,
+    LENGTH_LOGNORMAL
+};
+enum trace_format {
+    TRACE_AUTO,
+    TRACE_AZURE_CSV,
+    TRACE_MOONCAKE_JSONL
+};
 
 struct length_spec {
-    int dist;            /* enum length_dist */
-    int64_t mean;        /* constant: the value; lognormal: the mean */
-    int64_t min, max;    /* uniform: inclusive bounds; lognormal: clamp */
-    double sigma;        /* lognormal: of the logarithm */
+    int dist;         /* enum length_dist */
+    int64_t mean;     /* constant: the value; lognormal: the mean */
+    int64_t min, max; /* uniform: inclusive bounds; lognormal: clamp */
+    double sigma;     /* lognormal: of the logarithm */
 };
 
 struct workload {
     const char *name;
-    int64_t requests;       /* 0 = all of the trace */
+    int64_t requests; /* 0 = all of the trace */
     int64_t seed;
     struct {
-        int process;     /* enum arrival_process */
-        double per_s;    /* poisson, uniform: requests a second */
+        int process;  /* enum arrival_process */
+        double per_s; /* poisson, uniform: requests a second */
     } arrival;
     struct length_spec prompt, output;
     struct {
-        const char *path; /* relative to the workload file */
-        int format;       /* enum trace_format; auto by content */
-        int64_t skip;     /* requests left out at the start */
-        double time_scale;   /* > 1 = faster arrivals; default 1 */
-        double length_scale; /* lengths are multiplied and rounded up; default 1 */
+        const char *path;               /* relative to the workload file */
+        int format;                     /* enum trace_format; auto by content */
+        int64_t skip;                   /* requests left out at the start */
+        double time_scale;              /* > 1 = faster arrivals; default 1 */
+        double length_scale;            /* lengths are multiplied and rounded up; default 1 */
         int64_t max_prompt, max_output; /* clamp, 0 = none */
     } trace;
     struct {
@@ -49,7 +62,7 @@ struct workload {
 };
 
 struct request {
-    int64_t arrival_ns; /* from the start of the run */
+    int64_t arrival_ns;             /* from the start of the run */
     int64_t prompt_len, output_len; /* both >= 1 */
     uint64_t seed;                  /* of its prompt tokens and its sampling */
     const int64_t *prefix_hash;     /* Mooncake: one per 512-token block; NULL = none */
@@ -70,8 +83,8 @@ MUST_CHECK bool workload_check(const struct workload *workload, struct err *err)
 MUST_CHECK bool workload_requests(struct requests *out, const struct workload *workload,
         struct arena *arena, struct err *err);
 /* The two trace readers, from bytes; path is for messages. Arrivals count from the first row. */
-MUST_CHECK bool trace_read_azure(struct requests *out, const char *text, int64_t len, const char *path,
-        struct arena *arena, struct err *err);
+MUST_CHECK bool trace_read_azure(struct requests *out, const char *text, int64_t len,
+        const char *path, struct arena *arena, struct err *err);
 MUST_CHECK bool trace_read_mooncake(struct requests *out, const char *text, int64_t len,
         const char *path, struct arena *arena, struct err *err);
 /* Token i of a request's prompt: a counter-based hash, uniform over the vocabulary. Requests that share
