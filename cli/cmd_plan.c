@@ -271,9 +271,8 @@ const struct command command_plan = {
                 "request by request, and the one with the best objective among those that meet the "
                 "service objectives is chosen.\n\nExit status 1: no plan is legal and fits; the "
                 "message says what would.",
-        .examples = "shardwright plan qwen3-0.6b -c cluster.yaml -w chat.yaml --db costs.db -o "
-                    "plan.yaml\n"
-                    "shardwright plan qwen3-0.6b -c cluster.yaml -w chat.yaml --force tp=2,pp=1",
+        .examples = "shardwright plan qwen3-0.6b -c cpu.yaml -w chat.yaml --db costs.db -o p.yaml\n"
+                    "shardwright plan qwen3-0.6b -c cpu.yaml -w chat.yaml --force tp=2,pp=1",
         .opts = opts,
         .options_size = sizeof(struct plan_options),
         .min_operands = 1,
