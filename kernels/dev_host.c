@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "core/arena.h"
+#include "kernels/cpu/blas.h"
 #include "kernels/cpu/isa.h"
 #include "kernels/dev_host.h"
 #include "kernels/pool.h"
@@ -33,6 +34,7 @@ struct dev {
     struct dev_options options;
     struct pool *pool;
     const struct cpu_isa *cpu;
+    bool blas;
     struct scratch *scratch; /* threads, then the shared one */
     struct block *blocks;
     int n_blocks, max_blocks;
@@ -89,6 +91,7 @@ struct dev *dev_host_open(const struct dev_options *options, struct err *err)
     if (!isa_choose(&dev->options.isa, err))
         goto fail;
     dev->cpu = cpu_isa_find(dev->options.isa, options->deterministic);
+    dev->blas = !options->deterministic && dev->options.isa != ISA_PORTABLE && blas_open();
     dev->pool = pool_open(options->threads, options->first_cpu, err);
     if (!dev->pool)
         goto fail;
@@ -208,6 +211,11 @@ bool dev_deterministic(const struct dev *dev)
 bool dev_reference(const struct dev *dev)
 {
     return dev->options.reference;
+}
+
+bool dev_blas(const struct dev *dev)
+{
+    return dev->blas;
 }
 
 const struct cpu_isa *dev_cpu(const struct dev *dev)

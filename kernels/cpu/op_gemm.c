@@ -1,4 +1,5 @@
 #include "kernels/bf16.h"
+#include "kernels/cpu/blas.h"
 #include "kernels/cpu/cpu.h"
 #include "kernels/cpu/isa.h"
 #include "kernels/dev_host.h"
@@ -73,9 +74,36 @@ static void span_by_dots(const struct span_job *s)
         dots_pass(&d, row, row + slots * DOT_ROWS < s->m ? row + slots * DOT_ROWS : s->m);
 }
 
+/* bf16 is widened a strip at a time, which costs little beside products with this many rows. */
+static void span_by_blas(const struct span_job *s)
+{
+    int64_t strip = s->end - s->begin;
+    float *wide = NULL;
+    if (s->dtype != DTYPE_F32) {
+        int64_t most = 2 * STRIP_BYTES / (s->k * 4);
+        most = most < STRIP_UNIT ? STRIP_UNIT : most;
+        strip = strip < most ? strip : most;
+        wide = dev_scratch(s->dev, s->part, strip * s->k * 4);
+    }
+    for (int64_t col = s->begin; col < s->end; col += strip) {
+        int64_t n = s->end - col < strip ? s->end - col : strip;
+        const void *w = element_at(s->w, s->dtype, col * s->k);
+        if (wide)
+            dev_cpu(s->dev)->widen(wide, w, n * s->k);
+        blas_gemm(s->x, s->ldx, wide ? wide : w, s->y + col, s->ldy, s->m, n, s->k);
+    }
+    for (int64_t row = 0; s->bias && row < s->m; row++)
+        for (int64_t col = s->begin; col < s->end; col++)
+            s->y[row * s->ldy + col] += s->bias[col];
+}
+
 void cpu_gemm_span(const struct span_job *job)
 {
-    if (job->begin < job->end && job->m > 0)
+    if (job->begin >= job->end || job->m == 0)
+        return;
+    if (job->m >= BLAS_ROWS && dev_blas(job->dev))
+        span_by_blas(job);
+    else
         span_by_dots(job);
 }
 
