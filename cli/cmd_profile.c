@@ -294,7 +294,7 @@ static bool check(struct profile_request *request, struct cli *cli, struct ranks
     bool leads = ranks_rank(ranks) == 0, ok = true;
 
     if (leads) {
-        if (request->known->n == 0)
+        if (!request->known || request->known->n == 0)
             ok = err_set(cli->err, ERR_INPUT,
                     "%s: nothing measured on %s to predict from: run `shardwright profile` without "
                     "--check first",
@@ -302,9 +302,9 @@ static bool check(struct profile_request *request, struct cli *cli, struct ranks
         else
             ok = (lookup = lookup_open(request->known, cli->err)) != NULL;
     }
+    const struct check_request sizes = {predict, lookup, options->check, (uint64_t)options->seed};
     ok = ranks_agree(ranks, ok, cli->err)
-         && profiler_check(rows, &n, request, ranks, predict, lookup, options->check,
-                 (uint64_t)options->seed, cli->err);
+         && profiler_check(rows, &n, request, &sizes, ranks, cli->err);
     int64_t now = clock_wall_s();
     for (int i = 0; ok && i < n; i++) {
         struct check_store_row row = {.device = store->device,

@@ -70,13 +70,11 @@ static bool make_map(struct merge *merge, int r, struct err *err)
     snprintf(sql, sizeof sql, "SELECT ifnull(max(id),0)+1 FROM %s", rules[r].table);
     if (!sql_query(&rows, merge->from, sql, NO_VALUES, err))
         return false;
-    if (sql_next(&rows, err)) {
-        struct link_map *map = &merge->maps[r];
-        map->size = sql_int(&rows, 0);
-        map->to = ARENA_NEW(&merge->arena, int64_t, map->size);
-        map->fresh = ARENA_NEW(&merge->arena, bool, map->size);
-    }
+    struct link_map *map = &merge->maps[r];
+    map->size = sql_next(&rows, err) ? sql_int(&rows, 0) : 1;
     sql_end(&rows);
+    map->to = ARENA_NEW(&merge->arena, int64_t, map->size);
+    map->fresh = ARENA_NEW(&merge->arena, bool, map->size);
     return err->kind == ERR_NONE;
 }
 
@@ -92,6 +90,7 @@ static bool merge_row(struct merge *merge, int r, const struct rows *rows, struc
     struct value values[MOST_COLUMNS];
     int n = sql_columns(rows) - 1;
     int64_t id = sql_int(rows, 0), here = 0;
+    const struct values row = {values, n};
 
     for (int c = 0; c < n; c++) {
         bool is_null;
@@ -108,10 +107,10 @@ static bool merge_row(struct merge *merge, int r, const struct rows *rows, struc
             return true; /* the run was here already, with its details */
         values[c].i = map->to[values[c].i];
     }
-    if (*rules[r].key && !sql_find(&here, merge->db, rules[r].table, rules[r].key, values, n, err))
+    if (*rules[r].key && !sql_find(&here, merge->db, rules[r].table, rules[r].key, row, err))
         return false;
     bool fresh = here == 0;
-    if (fresh && !sql_insert(&here, merge->db, rules[r].table, values, n, err))
+    if (fresh && !sql_insert(&here, merge->db, rules[r].table, row, err))
         return false;
     if (fresh)
         count_row(merge->added, rules[r].table);

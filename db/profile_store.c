@@ -7,11 +7,11 @@
 bool provenance_store(
         int64_t *id, struct db *db, const struct provenance *provenance, struct err *err)
 {
-    const struct value values[] = {V_TEXT(provenance->host), V_TEXT(provenance->device),
+    const struct value items[] = {V_TEXT(provenance->host), V_TEXT(provenance->device),
             V_TEXT(provenance->kernel), V_TEXT(provenance->software), V_TEXT(provenance->commit),
             V_TEXT(provenance->build), V_TEXT(provenance->clocks), V_INT(provenance->wall_s),
             V_INT(provenance->cores), V_REAL(provenance->load)};
-    const int n = sizeof values / sizeof *values;
+    const struct values values = {items, sizeof items / sizeof *items};
 
     if (!sql_begin(db, err))
         return false;
@@ -19,9 +19,9 @@ bool provenance_store(
             "WHERE host IS ?1 AND device IS ?2 AND kernel IS ?3 AND software IS ?4 AND commit_id "
             "IS ?5 "
             "AND build IS ?6 AND clocks IS ?7 AND wall_s=?8 AND cores=?9 AND load IS ?10",
-            values, n, err);
+            values, err);
     if (ok && *id == 0)
-        ok = sql_insert(id, db, "provenance", values, n, err);
+        ok = sql_insert(id, db, "provenance", values, err);
     return sql_finish(db, ok, err);
 }
 
@@ -92,6 +92,7 @@ static bool insert_point(struct db *db, int64_t device, int64_t provenance,
             err);
 }
 
+/* NOLINTNEXTLINE(readability-function-size): what a point is, whose it is, and what to do with it */
 bool profile_store_add(bool *added, struct db *db, int64_t provenance, const char *device,
         const struct profile_point *point, const double *samples, bool replace, struct err *err)
 {

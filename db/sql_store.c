@@ -55,16 +55,16 @@ static int bind_one(sqlite3_stmt *stmt, int at, const struct value *value)
     return SQLITE_MISUSE;
 }
 
-bool sql_query(struct rows *rows, struct db *db, const char *sql, const struct value *values, int n,
-        struct err *err)
+bool sql_query(
+        struct rows *rows, struct db *db, const char *sql, struct values values, struct err *err)
 {
     if (!prepare(rows, db, sql, err))
         return false;
     int rc = SQLITE_OK;
     /* A lookup by key gets the whole row and names the first columns only. */
     int wanted = sqlite3_bind_parameter_count(rows->stmt);
-    for (int i = 0; i < n && i < wanted && rc == SQLITE_OK; i++)
-        rc = bind_one(rows->stmt, i + 1, &values[i]);
+    for (int i = 0; i < values.n && i < wanted && rc == SQLITE_OK; i++)
+        rc = bind_one(rows->stmt, i + 1, &values.items[i]);
     rows->n_columns = sqlite3_column_count(rows->stmt);
     if (rc != SQLITE_OK) {
         sql_end(rows);
@@ -74,14 +74,15 @@ bool sql_query(struct rows *rows, struct db *db, const char *sql, const struct v
 }
 
 bool sql_select(struct rows *rows, struct db *db, const char *table, const char *columns,
-        const char *tail, const struct value *values, int n, struct err *err)
+        const char *tail, struct values values, struct err *err)
 {
     char sql[2048];
+    *rows = (struct rows){.db = db};
     int len = snprintf(sql, sizeof sql, "SELECT %s,id,%s IS row_sum FROM %s %s", columns,
             db_sum_of(db, table), table, tail);
     if (len >= (int)sizeof sql)
         return err_set(err, ERR_BUG, "%s: statement too long: %s", db->path, sql);
-    if (!sql_query(rows, db, sql, values, n, err))
+    if (!sql_query(rows, db, sql, values, err))
         return false;
     rows->table = table;
     rows->n_columns -= 2;
@@ -127,10 +128,10 @@ void sql_end(struct rows *rows)
     rows->stmt = NULL;
 }
 
-bool sql_run(struct db *db, const char *sql, const struct value *values, int n, struct err *err)
+bool sql_run(struct db *db, const char *sql, struct values values, struct err *err)
 {
     struct rows rows;
-    if (!sql_query(&rows, db, sql, values, n, err))
+    if (!sql_query(&rows, db, sql, values, err))
         return false;
     int rc = sqlite3_step(rows.stmt);
     /* Filled before sql_end: the reset would replace the message. */
@@ -168,19 +169,19 @@ bool sql_finish(struct db *db, bool ok, struct err *err)
     return ok;
 }
 
-bool sql_insert(int64_t *id, struct db *db, const char *table, const struct value *values, int n,
-        struct err *err)
+bool sql_insert(
+        int64_t *id, struct db *db, const char *table, struct values values, struct err *err)
 {
     char sql[1024], marks[256] = "";
     int len = 0;
 
-    for (int i = 0; i < n; i++)
+    for (int i = 0; i < values.n; i++)
         len += snprintf(marks + len, sizeof marks - (size_t)len, ",?%d", i + 1);
     snprintf(sql, sizeof sql,
             "INSERT INTO %s SELECT n%s,row_sum('%s',n%s) FROM (SELECT ifnull(max(id),0)+1 AS n "
             "FROM %s)",
             table, marks, table, marks, table);
-    if (!sql_run(db, sql, values, n, err))
+    if (!sql_run(db, sql, values, err))
         return false;
     *id = sqlite3_last_insert_rowid(db->handle);
     return true;
@@ -193,12 +194,12 @@ bool sql_resum(struct db *db, const char *table, int64_t id, struct err *err)
     return sql_run(db, sql, VALUES(V_INT(id)), err);
 }
 
-bool sql_find(int64_t *id, struct db *db, const char *table, const char *tail,
-        const struct value *values, int n, struct err *err)
+bool sql_find(int64_t *id, struct db *db, const char *table, const char *tail, struct values values,
+        struct err *err)
 {
     struct rows rows;
     *id = 0;
-    if (!sql_select(&rows, db, table, "id", tail, values, n, err))
+    if (!sql_select(&rows, db, table, "id", tail, values, err))
         return false;
     if (sql_next(&rows, err))
         *id = sql_int(&rows, 0);

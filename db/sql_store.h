@@ -37,25 +37,27 @@ struct value {
     {                                            \
         .type = VALUE_BLOB, .p = (x), .i = (len) \
     }
-/* Two arguments: the array and its length. */
-#define VALUES(...)                      \
-    (const struct value[]){__VA_ARGS__}, \
-            (int)(sizeof((const struct value[]){__VA_ARGS__}) / sizeof(struct value))
-#define NO_VALUES NULL, 0
+struct values {
+    const struct value *items;
+    int n;
+};
+#define VALUES(...)                                       \
+    ((struct values){(const struct value[]){__VA_ARGS__}, \
+            (int)(sizeof((const struct value[]){__VA_ARGS__}) / sizeof(struct value))})
+#define NO_VALUES ((struct values){NULL, 0})
 
 /* BEGIN IMMEDIATE; ERR_BUSY when somebody else writes for longer than the timeout. */
 MUST_CHECK bool sql_begin(struct db *db, struct err *err);
 /* Commits when ok, else rolls back and returns false. */
 MUST_CHECK bool sql_finish(struct db *db, bool ok, struct err *err);
 /* One statement without result; sql must be a literal or outlive db. */
-MUST_CHECK bool sql_run(
-        struct db *db, const char *sql, const struct value *values, int n, struct err *err);
+MUST_CHECK bool sql_run(struct db *db, const char *sql, struct values values, struct err *err);
 /* Rows changed by the last statement. */
 int64_t sql_changes(struct db *db);
 
 /* values: all columns between id and row_sum, in the order of the schema. */
-MUST_CHECK bool sql_insert(int64_t *id, struct db *db, const char *table,
-        const struct value *values, int n, struct err *err);
+MUST_CHECK bool sql_insert(
+        int64_t *id, struct db *db, const char *table, struct values values, struct err *err);
 /* After an UPDATE of one row: its new checksum. */
 MUST_CHECK bool sql_resum(struct db *db, const char *table, int64_t id, struct err *err);
 
@@ -68,10 +70,10 @@ struct rows {
 };
 /* SELECT <columns> FROM <table> <tail>. Ends by itself when sql_next returns false. */
 MUST_CHECK bool sql_select(struct rows *rows, struct db *db, const char *table, const char *columns,
-        const char *tail, const struct value *values, int n, struct err *err);
+        const char *tail, struct values values, struct err *err);
 /* Any query. */
-MUST_CHECK bool sql_query(struct rows *rows, struct db *db, const char *sql,
-        const struct value *values, int n, struct err *err);
+MUST_CHECK bool sql_query(
+        struct rows *rows, struct db *db, const char *sql, struct values values, struct err *err);
 /* true = a row is there; false = no more, or err is filled (err->kind tells). */
 bool sql_next(struct rows *rows, struct err *err);
 void sql_end(struct rows *rows);
@@ -87,7 +89,7 @@ const char *sql_column_name(const struct rows *rows, int column);
 
 /* The id of the one row that matches, or 0. Verifies its checksum. */
 MUST_CHECK bool sql_find(int64_t *id, struct db *db, const char *table, const char *tail,
-        const struct value *values, int n, struct err *err);
+        struct values values, struct err *err);
 
 /* Tables with checksums, parents first; NULL-terminated. */
 extern const char *const db_tables[];

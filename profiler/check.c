@@ -18,8 +18,6 @@ enum {
     TRIES = 50
 };
 
-typedef bool predict_fn(void *self, const struct op *op, double *us, double *lo_us, double *hi_us);
-
 struct errors {
     double *frac; /* signed */
     int64_t n, covered;
@@ -29,9 +27,8 @@ struct check {
     const struct profile_request *request;
     const struct points *points;
     struct errors errors[OP_KIND_COUNT];
+    const struct check_request *sizes;
     uint64_t random;
-    predict_fn *predict;
-    void *self;
 };
 
 /* splitmix64 */
@@ -113,7 +110,8 @@ static void compare(struct check *check, const struct profile_point *point)
 {
     struct errors *errors = &check->errors[point->op.kind];
     double us, lo_us, hi_us;
-    if (point->cost_us <= 0 || !check->predict(check->self, &point->op, &us, &lo_us, &hi_us))
+    if (point->cost_us <= 0
+            || !check->sizes->predict(check->sizes->self, &point->op, &us, &lo_us, &hi_us))
         return;
     errors->frac[errors->n++] = us / point->cost_us - 1;
     errors->covered += point->cost_us >= lo_us && point->cost_us <= hi_us;
@@ -168,27 +166,23 @@ static struct check_row summarise(enum op_kind kind, const struct errors *errors
 }
 
 bool profiler_check(struct check_row *rows, int *n_rows, const struct profile_request *request,
-        struct ranks *ranks, predict_fn *predict, void *self, int64_t n_points, uint64_t seed,
-        struct err *err)
+        const struct check_request *sizes, struct ranks *ranks, struct err *err)
 {
     struct arena arena = {0};
     struct points points = {0};
     struct session session = {0};
-    struct check check = {.request = request,
-            .points = &points,
-            .random = seed,
-            .predict = predict,
-            .self = self};
+    struct check check = {
+            .request = request, .points = &points, .sizes = sizes, .random = sizes->seed};
     bool leads = ranks_rank(ranks) == 0;
 
     *n_rows = 0;
     for (int k = 0; leads && k < OP_KIND_COUNT; k++)
-        check.errors[k].frac = ARENA_NEW(&arena, double, n_points + 1);
+        check.errors[k].frac = ARENA_NEW(&arena, double, sizes->n + 1);
     bool ok = ranks_agree(ranks, !leads || points_of(&points, request, &arena, err), err);
     if (ok) {
         ok = session_open(&session, request, ranks, &arena, err);
         if (ok)
-            ok = leads ? measure(&check, session_source(&session), n_points, err)
+            ok = leads ? measure(&check, session_source(&session), sizes->n, err)
                        : session_follow(&session, err);
         session_close(&session);
         ok = ranks_agree(ranks, ok, err);

@@ -12,9 +12,9 @@
 #include "profiler/trial.h"
 
 /* Least time that a point takes beside its samples: commands between ranks, a case opened and closed. */
-static const double OVERHEAD_S = 2e-3;
+static const double overhead_s = 2e-3;
 /* A point gets more than its even share of what is left, because many stop early. */
-static const double SHARE = 2.5;
+static const double share_factor = 2.5;
 
 struct work {
     const struct want *const *wants; /* to do */
@@ -47,7 +47,7 @@ static double point_estimate_s(const struct op *op, double point_budget_s)
     double cap = fmax(point_budget_s, 5 * once);
     double setup =
             op_is_collective(op->kind) ? 0 : (double)session_case_bytes(op) / fill_bytes_per_s;
-    return OVERHEAD_S + setup + fmin(fmax(samples, 1e-3), cap);
+    return overhead_s + setup + fmin(fmax(samples, 1e-3), cap);
 }
 
 /* Keeps the highest rates of each layout. Only products count: other ops live in caches. */
@@ -105,7 +105,7 @@ static struct trial_limits limits_for(const struct work *work, int64_t i)
     limits.budget_s = request->point_budget_s;
     if (request->budget_s > 0) {
         double left = request->budget_s - seconds_since(work->begin_ns);
-        double share = SHARE * left / (double)(work->n - i) - OVERHEAD_S;
+        double share = share_factor * left / (double)(work->n - i) - overhead_s;
         limits.budget_s = fmin(limits.budget_s, fmax(share, 1e-3));
     }
     return limits;

@@ -61,10 +61,16 @@ struct check_row {
     int64_t n;
     double mape, median, p90, p99, bias, coverage;
 };
-/* rows: OP_KIND_COUNT of them; filled on rank 0. predict is called on rank 0 only; false = no figure. */
+struct check_request {
+    /* What the cost model says; false = nothing. Called on rank 0 only. */
+    bool (*predict)(void *self, const struct op *op, double *us, double *lo_us, double *hi_us);
+    void *self;
+    int64_t n;     /* sizes to measure */
+    uint64_t seed; /* draws them */
+};
+/* rows: OP_KIND_COUNT of them; filled on rank 0. */
 MUST_CHECK bool profiler_check(struct check_row *rows, int *n_rows,
-        const struct profile_request *request, struct ranks *ranks,
-        bool (*predict)(void *self, const struct op *op, double *us, double *lo_us, double *hi_us),
-        void *self, int64_t n_points, uint64_t seed, struct err *err);
+        const struct profile_request *request, const struct check_request *sizes,
+        struct ranks *ranks, struct err *err);
 
 #endif

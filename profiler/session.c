@@ -1,6 +1,10 @@
 #include "profiler/session.h"
 
+#include <unistd.h>
+
 #include "kernels/op_table.h"
+
+static const int64_t most_cold = INT64_C(256) << 20;
 
 bool session_open(struct session *session, const struct profile_request *request,
         struct ranks *ranks, struct arena *arena, struct err *err)
@@ -42,4 +46,22 @@ void session_close(struct session *session)
 int64_t session_case_bytes(const struct op *op)
 {
     return op_is_collective(op->kind) ? 0 : op_case_bytes(op, source_cold_bytes(op->busy));
+}
+
+static int64_t cache_bytes(void)
+{
+#ifdef _SC_LEVEL3_CACHE_SIZE
+    long bytes = sysconf(_SC_LEVEL3_CACHE_SIZE);
+    if (bytes <= 0)
+        bytes = sysconf(_SC_LEVEL2_CACHE_SIZE);
+    if (bytes > 0)
+        return bytes;
+#endif
+    return INT64_C(32) << 20;
+}
+
+int64_t source_cold_bytes(int busy)
+{
+    int64_t bytes = 2 * cache_bytes() / (busy > 0 ? busy : 1);
+    return bytes < most_cold ? bytes : most_cold;
 }

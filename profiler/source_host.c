@@ -7,24 +7,22 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/resource.h>
 #include <unistd.h>
 
 #include "core/clock.h"
 #include "kernels/op_table.h"
 #include "profiler/coll_case.h"
+#include "profiler/disturb.h"
 #include "profiler/source.h"
 
 enum {
-    CANARY_ROUNDS = 20000, /* about 30 us of dependent multiplications */
-    SHORT_US = 20,         /* ops shorter than this are timed several at a time */
+    SHORT_US = 20, /* ops shorter than this are timed several at a time */
     SAMPLE_US = 60,
     MOST_REPEATS = 200,
     MOST_GROUPS = 16,
     OTHER_KEY = 1000
 };
-static const double SLOW_CLOCK = 1.15, LONG_US = 5e3;
-static const int64_t MOST_COLD = INT64_C(256) << 20;
+static const double long_us = 5e3;
 
 enum action {
     BEGIN,
@@ -60,72 +58,9 @@ struct host {
     struct coll_case exchange;
     struct coll *together; /* the barrier before a sample */
     int repeats;
-    double canary_us; /* best so far */
+    struct disturb clock;
     struct stamp *mine, *all;
 };
-
-static int64_t cache_bytes(void)
-{
-#ifdef _SC_LEVEL3_CACHE_SIZE
-    long bytes = sysconf(_SC_LEVEL3_CACHE_SIZE);
-    if (bytes <= 0)
-        bytes = sysconf(_SC_LEVEL2_CACHE_SIZE);
-    if (bytes > 0)
-        return bytes;
-#endif
-    return INT64_C(32) << 20;
-}
-
-int64_t source_cold_bytes(int busy)
-{
-    int64_t bytes = 2 * cache_bytes() / (busy > 0 ? busy : 1);
-    return bytes < MOST_COLD ? bytes : MOST_COLD;
-}
-
-/* The same work every time: slower means a slower clock, or somebody else on the core. */
-static double canary_us(void)
-{
-    int64_t begin = clock_now_ns();
-    volatile uint64_t sink = 1;
-    uint64_t x = sink;
-    for (int i = 0; i < CANARY_ROUNDS; i++)
-        x = x * 6364136223846793005u + 1442695040888963407u;
-    sink = x;
-    return (double)(clock_now_ns() - begin) * 1e-3;
-}
-
-static bool clock_is_slow(struct host *host)
-{
-    double best = canary_us();
-    for (int i = 0; i < 2 && best > host->canary_us * SLOW_CLOCK; i++) {
-        double again = canary_us();
-        best = again < best ? again : best;
-    }
-    if (host->canary_us == 0 || best < host->canary_us)
-        host->canary_us = best;
-    return best > host->canary_us * SLOW_CLOCK;
-}
-
-/* Ticks (usually 10 ms) that the hypervisor kept from this machine. */
-static int64_t stolen_ticks(void)
-{
-    long long t[8] = {0};
-    FILE *file = fopen("/proc/stat", "re");
-    if (!file)
-        return 0;
-    char line[256] = "", *at = line + 3;
-    if (fgets(line, sizeof line, file) && strncmp(line, "cpu", 3) == 0)
-        for (int i = 0; i < 8; i++)
-            t[i] = strtoll(at, &at, 10);
-    fclose(file);
-    return t[7];
-}
-
-static int64_t times_lost_cpu(void)
-{
-    struct rusage usage;
-    return getrusage(RUSAGE_SELF, &usage) == 0 ? usage.ru_nivcsw : 0;
-}
 
 /* The group of `degree` among the first n ranks that this rank is in: NULL where it is in none. Opened by
  * all ranks that are in it; kept, because opening is slow. */
@@ -206,7 +141,7 @@ static double warm_up_once(struct host *host)
 static double warm_up(struct host *host)
 {
     double us = warm_up_once(host);
-    for (int i = 0; i < 2 && us < LONG_US; i++) {
+    for (int i = 0; i < 2 && us < long_us; i++) {
         double again = warm_up_once(host);
         us = again < us ? again : us;
     }
@@ -265,17 +200,17 @@ static bool do_begin(struct host *host, const struct op *op, struct err *err)
 
 static void take_samples(struct host *host, int n)
 {
-    bool slow = clock_is_slow(host);
+    bool slow = disturb_slow_clock(&host->clock);
     for (int i = 0; i < n; i++) {
         if (!host->compute)
             coll_case_touch(&host->exchange);
-        int64_t lost = times_lost_cpu();
+        int64_t lost = disturb_lost_cpu();
         coll_barrier(host->together);
         int64_t begin = clock_now_ns();
         for (int r = 0; r < host->repeats; r++)
             run_once(host);
         int64_t end = clock_now_ns();
-        host->mine[i] = (struct stamp){begin, end, times_lost_cpu() != lost, slow};
+        host->mine[i] = (struct stamp){begin, end, disturb_lost_cpu() != lost, slow};
     }
 }
 
@@ -359,10 +294,10 @@ static bool host_sample(void *self, int n, struct batch *out)
     if (n < 2)
         n = 2;
     struct command command = {.action = SAMPLE, .n = n, .op = *op};
-    int64_t stolen = stolen_ticks();
+    int64_t stolen = disturb_stolen_ticks();
     send_command(host, &command);
     do_sample(host, n);
-    *out = (struct batch){.disturbed = stolen_ticks() != stolen};
+    *out = (struct batch){.disturbed = disturb_stolen_ticks() != stolen};
     for (int i = 0; i < n * n_ranks; i++)
         out->disturbed = out->disturbed || host->all[i].slow;
     for (int i = 0; i < n && (i + 1) * n_ranks <= SOURCE_MOST; i++) {
@@ -435,9 +370,9 @@ struct host *source_host_open(struct ranks *ranks, struct err *err)
     }
     if (!ok)
         err_set(err, ERR_ENV, "no memory to measure with");
-    if (ranks_agree(ranks, ok, err)) {
+    if (ranks_agree(ranks, ok, err) && host) {
         for (int i = 0; i < 50; i++)
-            clock_is_slow(host); /* finds the best */
+            disturb_slow_clock(&host->clock); /* finds the best */
         return host;
     }
     source_host_close(host);

@@ -281,8 +281,8 @@ static void check_tells_error_bias_and_coverage(void **state)
         }
     }
     assert_true(record_end(&recording, f->path, &f->err));
-    assert_true(profiler_check(
-            rows, &n_rows, &f->request, f->ranks, predict_more, NULL, 200, 7, &f->err));
+    const struct check_request sizes = {predict_more, NULL, 200, 7};
+    assert_true(profiler_check(rows, &n_rows, &f->request, &sizes, f->ranks, &f->err));
     assert_int_equal(n_rows, 1);
     assert_int_equal(rows[0].kind, OP_GEMM);
     assert_true(rows[0].n >= 5);
