@@ -144,7 +144,7 @@ void batch_build_warmup(struct batch *batch, const struct place *place, bool dec
     }
     batch_locate(batch);
     for (int t = 0; t < head->n_tokens; t++)
-        batch->tokens[t] = (int32_t)((t * 7919) % vocab);
+        batch->tokens[t] = (int32_t)((int64_t)t * 7919 % vocab);
     block = batch->blocks;
     for (int i = 0; i < head->n_items; i++)
         for (int b = 0; b < batch->items[i].n_blocks; b++)

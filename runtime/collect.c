@@ -1,8 +1,8 @@
 #include "runtime/collect.h"
 
-#include <stdio.h>
 #include <string.h>
-#include <unistd.h>
+
+#include "runtime/host.h"
 
 enum tag {
     TAG_REPORT = 100,
@@ -12,19 +12,6 @@ enum tag {
     TAG_TOKENS,
     TAG_LOGITS
 };
-
-static int64_t resident_bytes(void)
-{
-    long long pages = 0;
-    FILE *file = fopen("/proc/self/statm", "r");
-
-    if (!file)
-        return 0;
-    if (fscanf(file, "%*s %lld", &pages) != 1)
-        pages = 0;
-    fclose(file);
-    return pages * sysconf(_SC_PAGESIZE);
-}
 
 static void fill_report(struct rank_report *out, const struct serve *serve, double load_s)
 {
@@ -39,7 +26,7 @@ static void fill_report(struct rank_report *out, const struct serve *serve, doub
             .weight_bytes = serve->engine->weights.bytes,
             .kv_bytes = serve->engine->cache.bytes,
             .work_bytes = serve->engine->work_bytes,
-            .rss_bytes = resident_bytes(),
+            .rss_bytes = host_resident_bytes(),
             .load_s = load_s,
             .end_ns = serve->end_ns,
             .busy_ns = meter->busy_ns,

@@ -53,28 +53,28 @@ static bool alloc_work(struct engine *engine, struct arena *arena, struct err *e
     }
     engine->seqs = ARENA_NEW(arena, struct attention_seq, replica->max_seqs);
     engine->rows = ARENA_NEW(arena, struct sample_row, replica->max_seqs);
-    engine->moe_bytes = ARENA_NEW(arena, int64_t, 2 * place->stage_plan->n_ranks);
+    engine->moe_bytes = ARENA_NEW(arena, int64_t, 2 * (int64_t)place->stage_plan->n_ranks);
     return true;
 }
 
-bool engine_open(struct engine *engine, const struct place *place, const struct model *model,
-        struct dev *dev, struct meter *meter, const struct engine_options *options,
-        struct arena *arena, struct err *err)
+bool engine_open(struct engine *engine, const struct place *place,
+        const struct engine_options *options, struct arena *arena, struct err *err)
 {
     *engine = (struct engine){
             .place = place,
-            .model = model,
+            .model = options->model,
             .workload = options->workload,
-            .dev = dev,
-            .meter = meter,
+            .dev = options->dev,
+            .meter = options->meter,
             .keep_logits = options->keep_logits,
     };
     if (!alloc_work(engine, arena, err)
-            || !kvcache_alloc(&engine->cache, place, model, dev, arena, err)
-            || !load_weights(&engine->weights, place, model, options->weights, dev, arena, err))
+            || !kvcache_alloc(&engine->cache, place, options->model, options->dev, arena, err)
+            || !load_weights(&engine->weights, place, options->model, options->weights,
+                    options->dev, arena, err))
         return false;
     if (place->last && options->workload && options->workload->sampling.temperature > 0) {
-        engine->sampler = sampler_open(options->workload, model->vocab, dev, err);
+        engine->sampler = sampler_open(options->workload, options->model->vocab, options->dev, err);
         return engine->sampler != NULL;
     }
     return true;
@@ -122,7 +122,7 @@ static void fill_slots(int32_t *slots, int32_t *positions, const struct batch_it
         int64_t at = item->start + t;
 
         positions[t] = (int32_t)at;
-        slots[t] = (int32_t)(blocks[at / block_tokens] * block_tokens + at % block_tokens);
+        slots[t] = blocks[at / block_tokens] * block_tokens + (int32_t)(at % block_tokens);
     }
 }
 

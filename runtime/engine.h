@@ -42,14 +42,16 @@ struct engine {
 };
 
 struct engine_options {
+    const struct model *model;
     const struct workload *workload;
     const struct weights *weights;
+    struct dev *dev;
+    struct meter *meter;
     bool keep_logits;
 };
 
 /* Allocates and loads. The memory belongs to the device and the arena. */
 MUST_CHECK bool engine_open(struct engine *engine, const struct place *place,
-        const struct model *model, struct dev *dev, struct meter *meter,
         const struct engine_options *options, struct arena *arena, struct err *err);
 void engine_close(struct engine *engine);
 

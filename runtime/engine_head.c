@@ -41,7 +41,7 @@ static void gather(struct engine *engine, const void *in, int64_t bytes, bool me
 static void choose(struct engine *engine)
 {
     int64_t rows = engine->step.n_logits;
-    int n = coll_size(engine->place->tp_coll);
+    int64_t n = coll_size(engine->place->tp_coll);
     int32_t *tokens = engine->work[WORK_SAMPLED];
     const int32_t *all = engine->work[WORK_GATHER];
 
@@ -49,7 +49,7 @@ static void choose(struct engine *engine)
     for (int64_t i = 0; i < rows; i++) {
         float best = 0;
 
-        for (int p = 0; p < n; p++) {
+        for (int64_t p = 0; p < n; p++) {
             float value = 0;
 
             memcpy(&value, &all[p * 2 * rows + rows + i], sizeof value);

@@ -36,7 +36,8 @@ static void do_router(struct engine *engine, const struct layer_weights *layer)
     engine_do(engine, &op, &args);
 }
 
-static void do_permute(struct engine *engine, int64_t first, int64_t local, int32_t *offsets)
+static void do_permute(struct engine *engine, int64_t first, int64_t local,
+        int32_t *offsets) /* NOLINT(readability-non-const-parameter): the op writes it */
 {
     struct op op = rows_op(engine, OP_PERMUTE, local);
     struct op_args args = {.permute = {engine->work[WORK_H], engine->work[WORK_EXPERT], (int)first,

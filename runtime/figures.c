@@ -21,8 +21,8 @@ static struct run_figure *add(struct list *list, enum figure_scope scope, int in
         list->items = arena_grow(list->arena, list->items, list->n, cap, sizeof *list->items);
         list->cap = cap;
     }
-    list->items[list->n] =
-            (struct run_figure){scope, index, name, unit, values[0], values[1], NAN, NAN};
+    list->items[list->n] = (struct run_figure){
+            scope, index, name, unit, values[0], values[1], (double)NAN, (double)NAN};
     return &list->items[list->n++];
 }
 

@@ -19,7 +19,7 @@ static void touch(void *arg, int part, int parts)
 bool kvcache_alloc(struct kvcache *out, const struct place *place, const struct model *model,
         struct dev *dev, struct arena *arena, struct err *err)
 {
-    int n = place->piece.end_layer - place->piece.first_layer;
+    int64_t n = place->piece.end_layer - place->piece.first_layer;
     int block_tokens = place->plan->block_tokens;
     int64_t all = graph_kv_block_bytes(model, &place->split, place->piece, block_tokens)
                   * place->replica_plan->kv_blocks;
@@ -27,7 +27,7 @@ bool kvcache_alloc(struct kvcache *out, const struct place *place, const struct 
 
     *out = (struct kvcache){
             .layers = ARENA_NEW(arena, struct kv_layer, n), .block_tokens = block_tokens};
-    for (int i = 0; i < n; i++) {
+    for (int64_t i = 0; i < n; i++) {
         struct kv_layer *layer = &out->layers[i];
 
         layer->dtype = place->split.kv_dtype;
@@ -36,7 +36,7 @@ bool kvcache_alloc(struct kvcache *out, const struct place *place, const struct 
         layer->v = layer->k ? dev_alloc(dev, half, err) : NULL;
         if (!layer->v)
             return err_context(err, "KV cache of layer %d (%lld blocks)",
-                    place->piece.first_layer + i, (long long)place->replica_plan->kv_blocks);
+                    place->piece.first_layer + (int)i, (long long)place->replica_plan->kv_blocks);
         dev_parallel(dev, touch, &(struct span){layer->k, half});
         dev_parallel(dev, touch, &(struct span){layer->v, half});
         out->bytes += 2 * half;

@@ -43,7 +43,7 @@ bool pipe_open(struct pipe *pipe, const struct place *place, struct arena *arena
     for (int i = 0; i < pipe->n_batches; i++) {
         if (!batch_alloc(&pipe->batches[i], place, err))
             return false;
-        pipe->batch_out[i].requests = ARENA_NEW(arena, struct coll_request, 2 * n_ranks);
+        pipe->batch_out[i].requests = ARENA_NEW(arena, struct coll_request, 2 * (int64_t)n_ranks);
     }
     return true;
 }

@@ -1,5 +1,6 @@
 #include "runtime/place.h"
 
+#include <stddef.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -203,7 +204,7 @@ bool place_connect(struct place *place, struct arena *arena, struct err *err)
         place->tp_coll = place->stage_coll;
         return true;
     }
-    const int *tensor = stage->ranks + place->group * stage->tp;
+    const int *tensor = stage->ranks + (ptrdiff_t)place->group * stage->tp;
     place->tp_coll =
             coll_open(tensor, stage->tp, tensor[0] * KEY_COUNT + KEY_TENSOR, deterministic, err);
     return place->tp_coll != NULL;

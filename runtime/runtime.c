@@ -1,12 +1,10 @@
 #include "runtime/runtime.h"
 
-#include <stdio.h>
-#include <string.h>
-
 #include "core/clock.h"
 #include "core/log.h"
 #include "core/str.h"
 #include "runtime/figures.h"
+#include "runtime/host.h"
 
 /* Everything of a rank that must be closed again. */
 struct rank {
@@ -50,41 +48,39 @@ static bool check_requests(const struct runtime_options *o, struct err *err)
     return true;
 }
 
+static double rank_bytes(const struct place *place, const struct model *model)
+{
+    const struct plan_replica *replica = place->replica_plan;
+    int64_t block =
+            graph_kv_block_bytes(model, &place->split, place->piece, place->plan->block_tokens);
+
+    return (double)graph_weight_bytes(model, &place->split, place->piece)
+           + (double)graph_work_bytes(
+                   model, &place->split, place->piece, replica->max_seqs, replica->max_tokens)
+           + (double)replica->kv_blocks * (double)block;
+}
+
 /* What the ranks of this host will take against what is free: better a sentence than a killed process. */
 static bool check_memory(const struct place *place, const struct runtime_options *o,
         struct ranks *ranks, struct err *err)
 {
-    const struct plan_replica *replica = place->replica_plan;
-    double need = (double)graph_weight_bytes(o->model, &place->split, place->piece)
-                  + (double)graph_work_bytes(o->model, &place->split, place->piece,
-                          replica->max_seqs, replica->max_tokens)
-                  + (double)replica->kv_blocks
-                            * (double)graph_kv_block_bytes(o->model, &place->split, place->piece,
-                                    place->plan->block_tokens);
-    double all[1024];
-    long long free_kib = 0;
-    char line[128], a[32], b[32];
-    FILE *file = NULL;
+    double need = 0, all[1024], free_bytes = (double)host_free_bytes();
+    char a[32], b[32];
 
     if (ranks_count(ranks) > (int)(sizeof all / sizeof all[0]))
         return true;
+    need = rank_bytes(place, o->model);
     ranks_gather(ranks, &need, sizeof need, all, 0);
     if (ranks_rank(ranks) != 0)
         return true;
-    file = fopen("/proc/meminfo", "r");
-    while (file && fgets(line, sizeof line, file))
-        if (sscanf(line, "MemAvailable: %lld kB", &free_kib) == 1)
-            break;
-    if (file)
-        fclose(file);
     need = 0;
     for (int r = 0; r < ranks_count(ranks); r++)
         need += all[r];
-    if (free_kib > 0 && need > (double)free_kib * 1024)
+    if (free_bytes > 0 && need > free_bytes)
         return err_set(err, ERR_ENV,
                 "the plan needs %s on this host, %s are free: end other programs, or plan with "
                 "fewer kv_blocks or a smaller dtype",
-                str_show_bytes(a, need), str_show_bytes(b, (double)free_kib * 1024));
+                str_show_bytes(a, need), str_show_bytes(b, free_bytes));
     return true;
 }
 
@@ -133,12 +129,16 @@ static int64_t step_bound(const struct runtime_options *o)
 static bool open_engine(
         struct rank *r, const struct runtime_options *o, struct arena *arena, struct err *err)
 {
-    struct engine_options options = {o->workload, r->weights, o->keep_logits};
+    struct engine_options options = {.model = o->model,
+            .workload = o->workload,
+            .weights = r->weights,
+            .dev = r->dev,
+            .meter = &r->meter,
+            .keep_logits = o->keep_logits};
     int64_t began = clock_now_ns();
 
     if (!meter_open(&r->meter, step_bound(o), err)
-            || !engine_open(
-                    &r->engine, &r->place, o->model, r->dev, &r->meter, &options, arena, err))
+            || !engine_open(&r->engine, &r->place, &options, arena, err))
         return false;
     r->load_s = (double)(clock_now_ns() - began) * 1e-9;
     return true;

@@ -172,7 +172,7 @@ static int32_t walk(const struct scratch *own, int64_t vocab, double want)
 static int32_t draw(const struct sampler *s, struct scratch *own, const struct sample_row *row)
 {
     int64_t each = s->vocab / row->parts, n = 0;
-    double sum = 0, largest = -INFINITY;
+    double sum = 0, largest = -(double)INFINITY;
 
     for (int p = 0; p < row->parts; p++)
         for (int64_t i = 0; i < each; i++, n++) {

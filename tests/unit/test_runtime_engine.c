@@ -197,8 +197,9 @@ static void run_layout(const struct layout *layout, const struct model *model)
                                             .deterministic = layout->deterministic},
             &err);
     if (!dev || !meter_open(&meter, 8, &err) || !batch_alloc(&batch, &place, &err)
-            || !engine_open(&engine, &place, model, dev, &meter,
-                    &(struct engine_options){&greedy, weights, false}, &arena, &err))
+            || !engine_open(&engine, &place,
+                    &(struct engine_options){model, &greedy, weights, dev, &meter, false}, &arena,
+                    &err))
         fail_msg("%s %s: %s", model->name, layout->name, err.text);
     assert_int_equal(engine.weights.bytes, graph_weight_bytes(model, &place.split, place.piece));
     assert_int_equal(engine.work_bytes,
