@@ -40,8 +40,10 @@ static void print_row(const char *label, const struct run_figure *figure, double
 
     if (!isnan(e))
         snprintf(error, sizeof error, "%+.1f %%", 100 * e);
-    printf("  %-26s %16s %16s %9s", label, show_value(predicted, figure, figure->predicted),
-            show_value(measured, figure, figure->measured), error);
+    printf("  %-26s %16s %16s", label, show_value(predicted, figure, figure->predicted),
+            show_value(measured, figure, figure->measured));
+    if (*error || !isnan(share))
+        printf(" %9s", error);
     if (!isnan(share))
         printf(" %5.1f %%", 100 * share);
     printf("\n");

@@ -300,6 +300,8 @@ static void find_bottleneck(struct runtime_result *out, const struct collected *
     }
     if (!busiest || end <= 0)
         return;
+    if (end < busiest->report.busy_ns + starved) /* time was up while it waited for an arrival */
+        end = busiest->report.busy_ns + starved;
     ns[SCHEDULER] =
             (double)busiest->report.schedule_ns + fmax(0, (double)busiest->report.busy_ns - known);
     ns[ARRIVALS] = (double)starved;

@@ -5,7 +5,8 @@
 #include "runtime/load.h"
 
 #include <stdatomic.h>
-#include <stdio.h>
+
+#include "core/log.h"
 
 struct copy {
     char *to;
@@ -251,13 +252,14 @@ struct work {
 static void work_off(void *arg, int part, int parts)
 {
     struct work *work = arg;
-    (void)part;
     (void)parts;
 
     while (!atomic_load(&work->failed)) {
         int64_t i = atomic_fetch_add(&work->next, 1);
         struct err err = {0};
 
+        if (part == 0)
+            log_progress("weights", i < work->list->n ? i : work->list->n, work->list->n, -1);
         if (i >= work->list->n)
             return;
         const struct copy *copy = &work->list->items[i];

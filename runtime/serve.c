@@ -299,7 +299,8 @@ static void lead(struct serve *s)
             continue;
         }
         s->meter->schedule_ns += clock_now_ns() - s->meter->mark_ns;
-        wait_for(s, s->out_of_time ? INT64_MAX : sched_wake_ns(s->sched, now));
+        int64_t wake = s->out_of_time ? INT64_MAX : sched_wake_ns(s->sched, now);
+        wait_for(s, wake < limit_ns || s->out_of_time ? wake : limit_ns);
     }
 }
 
