@@ -35,6 +35,7 @@
     NAME(Send)
 
 static struct {
+/* NOLINTNEXTLINE(bugprone-macro-parentheses): the name that is declared */
 #define MEMBER(name) __typeof__(nccl##name) *name;
     FUNCTIONS(MEMBER)
 #undef MEMBER

@@ -35,6 +35,7 @@ typedef CUpti_ActivityKernel9 kernel_record;
 
 static struct {
     void *handle;
+/* NOLINTNEXTLINE(bugprone-macro-parentheses): the name that is declared */
 #define MEMBER(name) __typeof__(cupti##name) *name;
     FUNCTIONS(MEMBER)
 #undef MEMBER

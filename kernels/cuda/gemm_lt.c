@@ -37,6 +37,7 @@
 
 struct library {
     void *handle;
+/* NOLINTNEXTLINE(bugprone-macro-parentheses): the name that is declared */
 #define MEMBER(name) __typeof__(cublasLt##name) *name;
     FUNCTIONS(MEMBER)
 #undef MEMBER
@@ -138,28 +139,36 @@ void cuda_gemm_close(struct cuda_gemm *gemm)
     free(gemm);
 }
 
+static const char *set(struct cuda_gemm *gemm, struct product *p,
+        cublasLtMatmulDescAttributes_t attribute, const void *value, size_t bytes)
+{
+    LT_TRY(gemm, MatmulDescSetAttribute, p->desc, attribute, value, bytes);
+    return NULL;
+}
+
+static const char *set_bias(struct cuda_gemm *gemm, struct product *p, const float *bias)
+{
+    cublasLtEpilogue_t epilogue = CUBLASLT_EPILOGUE_BIAS;
+    cudaDataType_t type = CUDA_R_32F;
+    const char *why = set(gemm, p, CUBLASLT_MATMUL_DESC_EPILOGUE, &epilogue, sizeof epilogue);
+    if (why == NULL)
+        why = set(gemm, p, CUBLASLT_MATMUL_DESC_BIAS_DATA_TYPE, &type, sizeof type);
+    if (why == NULL)
+        why = set(gemm, p, CUBLASLT_MATMUL_DESC_BIAS_POINTER, (const void *)&bias, sizeof bias);
+    return why;
+}
+
 static const char *describe(
         struct cuda_gemm *gemm, struct product *p, const struct shape *s, const float *bias)
 {
     cudaDataType_t type = s->dtype == DTYPE_BF16 ? CUDA_R_16BF : CUDA_R_32F;
     cublasOperation_t transposed = CUBLAS_OP_T;
     LT_TRY(gemm, MatmulDescCreate, &p->desc, CUBLAS_COMPUTE_32F, CUDA_R_32F);
-    LT_TRY(gemm, MatmulDescSetAttribute, p->desc, CUBLASLT_MATMUL_DESC_TRANSA, &transposed,
-            sizeof transposed);
-    if (bias != NULL) {
-        cublasLtEpilogue_t epilogue = CUBLASLT_EPILOGUE_BIAS;
-        cudaDataType_t bias_type = CUDA_R_32F;
-        LT_TRY(gemm, MatmulDescSetAttribute, p->desc, CUBLASLT_MATMUL_DESC_EPILOGUE, &epilogue,
-                sizeof epilogue);
-        LT_TRY(gemm, MatmulDescSetAttribute, p->desc, CUBLASLT_MATMUL_DESC_BIAS_DATA_TYPE,
-                &bias_type, sizeof bias_type);
-        LT_TRY(gemm, MatmulDescSetAttribute, p->desc, CUBLASLT_MATMUL_DESC_BIAS_POINTER,
-                (const void *)&bias, sizeof bias);
-    }
     LT_TRY(gemm, MatrixLayoutCreate, &p->w, type, (uint64_t)s->k, (uint64_t)s->n, s->k);
     LT_TRY(gemm, MatrixLayoutCreate, &p->x, type, (uint64_t)s->k, (uint64_t)s->m, s->ldx);
     LT_TRY(gemm, MatrixLayoutCreate, &p->y, CUDA_R_32F, (uint64_t)s->n, (uint64_t)s->m, s->ldy);
-    return NULL;
+    const char *why = set(gemm, p, CUBLASLT_MATMUL_DESC_TRANSA, &transposed, sizeof transposed);
+    return why != NULL || bias == NULL ? why : set_bias(gemm, p, bias);
 }
 
 static void forget(struct cuda_gemm *gemm, struct product *p)
