@@ -1,4 +1,6 @@
 /* Stands in for coll_mpi.c in a build without MPI. */
+#include <stddef.h>
+
 #include "kernels/coll_impl.h"
 
 struct coll *coll_mpi_open(const int *members, int n, int key, bool deterministic, struct err *err)
