@@ -149,10 +149,9 @@ static bool open_rank(struct rank *r, const struct runtime_options *o, struct ra
         struct arena *arena, struct err *err)
 {
     int rank = ranks_rank(ranks), n = ranks_count(ranks);
+    bool found = check_requests(o, err) && place_find(&r->place, o->plan, o->model, rank, n, err);
 
-    if (!ranks_agree(ranks,
-                check_requests(o, err) && place_find(&r->place, o->plan, o->model, rank, n, err),
-                err)
+    if (!ranks_agree(ranks, found, err) || !found
             || !ranks_agree(ranks, check_memory(&r->place, o, ranks, err), err)
             || !ranks_agree(ranks, open_weights(r, o, err) && open_device(r, o, err), err)
             || !ranks_agree(ranks, open_engine(r, o, arena, err), err)
