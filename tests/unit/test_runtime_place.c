@@ -1,0 +1,146 @@
+/* Where a rank stands, who is busy beside it, and which plans are refused. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "runtime/place.h"
+
+/* Two replicas of two stages: tp 2, then tp 1. */
+struct fixture {
+    struct arena arena;
+    struct model model;
+    int ranks[6];
+    struct plan_stage stages[4];
+    struct plan_replica replicas[2];
+    struct plan plan;
+};
+
+static void make(struct fixture *f)
+{
+    struct err err = {0};
+
+    arena_free(&f->arena);
+    memset(f, 0, sizeof *f);
+    if (!model_read(&f->model, SOURCE_DIR "/models/tiny-llama.yaml", SOURCE_DIR, &f->arena, &err))
+        fail_msg("%s", err.text);
+    for (int r = 0; r < 6; r++)
+        f->ranks[r] = r;
+    for (int s = 0; s < 4; s++)
+        f->stages[s] = (struct plan_stage){.first_layer = s % 2 ? 4 : 0,
+                .end_layer = s % 2 ? f->model.n_layers : 4,
+                .tp = s % 2 ? 1 : 2,
+                .ep = 1,
+                .attention_dp = 1,
+                .threads = 1,
+                .ranks = f->ranks + s / 2 * 3 + s % 2 * 2,
+                .n_ranks = s % 2 ? 1 : 2,
+                .pos = {"plan.yaml", 20 + s, 9}};
+    for (int r = 0; r < 2; r++)
+        f->replicas[r] = (struct plan_replica){.stages = f->stages + 2 * r,
+                .n_stages = 2,
+                .max_seqs = 4,
+                .max_tokens = 16,
+                .in_flight = 2,
+                .kv_blocks = 8,
+                .pos = {"plan.yaml", 10 + r, 5}};
+    f->plan = (struct plan){.block_tokens = 4,
+            .max_len = 32,
+            .replicas = f->replicas,
+            .n_replicas = 2,
+            .n_ranks = 6};
+}
+
+static void check_refused(struct fixture *f, int n_ranks, const char *message)
+{
+    struct place place;
+    struct err err = {0};
+
+    assert_false(place_find(&place, &f->plan, &f->model, 0, n_ranks, &err));
+    assert_int_equal(err.kind, ERR_INPUT);
+    assert_string_equal(err.text, message);
+}
+
+static void test_every_rank_finds_its_place(void **state)
+{
+    struct fixture f = {0};
+    struct place p;
+    struct err err = {0};
+    (void)state;
+
+    make(&f);
+    assert_true(place_find(&p, &f.plan, &f.model, 4, 6, &err));
+    assert_int_equal(p.replica, 1);
+    assert_int_equal(p.stage, 0);
+    assert_int_equal(p.tp_rank, 1);
+    assert_true(p.first && !p.last && !p.leader);
+    assert_int_equal(p.split.tp, 2);
+    assert_true(place_find(&p, &f.plan, &f.model, 5, 6, &err));
+    assert_true(p.last && !p.first);
+    assert_int_equal(p.piece.first_layer, 4);
+    assert_int_equal(place_in_replica(&p, 1, 0), 2);
+    assert_true(place_find(&p, &f.plan, &f.model, 3, 6, &err));
+    assert_true(p.leader);
+    arena_free(&f.arena);
+}
+
+static void test_busy_counts_who_computes_at_once(void **state)
+{
+    struct fixture f = {0};
+    (void)state;
+
+    make(&f);
+    assert_int_equal(place_busy(&f.plan, 0, 0), 6);
+    f.replicas[0].in_flight = f.replicas[1].in_flight = 1;
+    assert_int_equal(place_busy(&f.plan, 0, 0), 4);
+    assert_int_equal(place_busy(&f.plan, 0, 1), 2);
+    f.plan.n_replicas = 1;
+    assert_int_equal(place_busy(&f.plan, 0, 0), 2);
+    arena_free(&f.arena);
+}
+
+static void test_plans_that_cannot_run_are_refused(void **state)
+{
+    struct fixture f = {0};
+    (void)state;
+
+    make(&f);
+    check_refused(&f, 4, "the plan is for 6 ranks, this job has 4");
+    f.stages[1].first_layer = 5;
+    check_refused(&f, 6, "plan.yaml:21:9: stage holds layers 5 to 6, expected it to start at 4");
+    make(&f);
+    f.stages[3].end_layer = 5;
+    check_refused(&f, 6, "plan.yaml:23:9: the last stage ends at layer 5, tiny-llama has 6");
+    make(&f);
+    f.stages[2].tp = 1;
+    check_refused(&f, 6, "plan.yaml:22:9: stage has 2 ranks, tp 1 x attention_dp 1 needs 1");
+    make(&f);
+    f.ranks[5] = 6;
+    check_refused(&f, 6, "plan.yaml:23:9: rank 6 is not among the plan's 6 ranks");
+    make(&f);
+    f.ranks[5] = 0;
+    check_refused(&f, 6, "plan.yaml:23:9: rank 0 stands in the plan twice");
+    make(&f);
+    f.replicas[1].in_flight = 3;
+    check_refused(&f, 6, "plan.yaml:11:5: in_flight is 3, expected 1 to the 2 stages there are");
+    make(&f);
+    f.plan.model_digest = "abc";
+    f.model.digest = "def";
+    check_refused(&f, 6,
+            "the plan is for a model with digest abc, tiny-llama has def: plan again for this "
+            "model");
+    arena_free(&f.arena);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+            cmocka_unit_test(test_every_rank_finds_its_place),
+            cmocka_unit_test(test_busy_counts_who_computes_at_once),
+            cmocka_unit_test(test_plans_that_cannot_run_are_refused),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
