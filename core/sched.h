@@ -17,21 +17,21 @@
 #include "core/spec/workload.h"
 
 struct sched_limits {
-    int max_seqs;       /* sequences in one batch, over all pools */
-    int max_tokens;     /* tokens in one batch and pool */
+    int max_seqs;   /* sequences in one batch, over all pools */
+    int max_tokens; /* tokens in one batch and pool */
     int in_flight;
-    int n_pools;        /* attention-dp groups */
-    int64_t n_blocks;   /* per pool */
+    int n_pools;      /* attention-dp groups */
+    int64_t n_blocks; /* per pool */
     int block_tokens;
 };
 
 struct sched_item {
-    int64_t request;    /* index in the request list */
+    int64_t request; /* index in the request list */
     int pool;
-    int64_t start;      /* tokens of it already in the cache */
-    int n_tokens;       /* tokens of this step: 1 for decode, a chunk for prefill */
-    bool decode;        /* one new token that was sampled before */
-    bool samples;       /* its last row yields a token */
+    int64_t start; /* tokens of it already in the cache */
+    int n_tokens;  /* tokens of this step: 1 for decode, a chunk for prefill */
+    bool decode;   /* one new token that was sampled before */
+    bool samples;  /* its last row yields a token */
 };
 
 /* Items are ordered by pool, and in a pool prefill chunks follow decodes. */
@@ -44,8 +44,8 @@ struct sched_batch {
 struct sched;
 
 /* mine: indices into requests this scheduler serves (ascending), n_mine of them. */
-MUST_CHECK struct sched *sched_open(const struct sched_limits *limits, const struct requests *requests,
-        const int64_t *mine, int64_t n_mine, struct err *err);
+MUST_CHECK struct sched *sched_open(const struct sched_limits *limits,
+        const struct requests *requests, const int64_t *mine, int64_t n_mine, struct err *err);
 void sched_close(struct sched *sched);
 /* Next batch at time now, or false: nothing to do before sched_wake_ns or the next sched_done. */
 bool sched_next(struct sched *sched, int64_t now_ns, struct sched_batch *out);
