@@ -28,7 +28,7 @@ void ref_router(const struct op *op, const struct op_args *args)
     for (int64_t row = 0; row < m; row++) {
         int32_t *chosen = a->expert + row * top_k;
         float *weight = a->weight + row * top_k;
-        double most = -INFINITY, total = 0, kept = 0;
+        double most = -HUGE_VAL, total = 0, kept = 0;
         for (int64_t e = 0; e < experts; e++)
             most = fmax(most, (double)score(op, a, row, e));
         for (int64_t e = 0; e < experts; e++)
