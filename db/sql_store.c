@@ -215,7 +215,7 @@ int64_t sql_int(const struct rows *rows, int column)
 double sql_real(const struct rows *rows, int column)
 {
     if (sqlite3_column_type(rows->stmt, column) == SQLITE_NULL)
-        return NAN;
+        return (double)NAN;
     return sqlite3_column_double(rows->stmt, column);
 }
 

@@ -99,7 +99,8 @@ static int64_t begin_run(struct db *in, const char *name)
 
 static void add_details(struct db *in, int64_t run)
 {
-    struct run_figure figure = {FIGURE_STAGE, 1, "busy_us", "us", NAN, 12.5, NAN, 13};
+    struct run_figure figure = {
+            FIGURE_STAGE, 1, "busy_us", "us", (double)NAN, 12.5, (double)NAN, 13};
     struct run_request request = {0, 0, 17, 5, 100, 200, 300, 1};
     struct run_step step = {0, 1, 7, 1000, 900, 50, 24, 8, 16, 2048};
     assert_true(run_store_figure(in, run, &figure, &err));
@@ -243,7 +244,7 @@ static void merged_runs_keep_their_details_and_come_once(void **state)
 static void checks_come_back_newest_first(void **state)
 {
     struct check_store_row old = {"cpu", "gemm", 10, 100, 0.1, 0.05, 0.2, 0.3, -0.01, 0.9}, *rows;
-    struct check_store_row new = {"cpu", "rope", 20, 200, 0.2, 0.1, 0.4, NAN, 0.01, 0.8};
+    struct check_store_row new = {"cpu", "rope", 20, 200, 0.2, 0.1, 0.4, (double)NAN, 0.01, 0.8};
     struct provenance who = {.wall_s = 3, .cores = 2};
     int64_t id, n;
     (void)state;
