@@ -6,13 +6,13 @@
 #include <string.h>
 
 /* Half of a second-level cache, so that a rank finds in its cache what it wrote and what it adds to. */
-#define SLOT_BYTES (256 * 1024)
+#define SLOT_BYTES (INT64_C(256) << 10)
 /* Looks before the CPU is offered to others: about the time of one op. */
 #define SPINS 4000
 /* Sums go through arrays of this many floats on the stack. */
 #define PIECE 512
 /* Above this, each rank adds its share for all when there are more than two. */
-#define SHARE_BYTES (16 * 1024)
+#define SHARE_BYTES (INT64_C(16) << 10)
 
 struct segment {
     _Alignas(64) _Atomic uint64_t arrived;
@@ -36,6 +36,7 @@ int64_t shm_segment_bytes(void)
 struct shm *shm_create(void *const *segments, int size, int rank, bool crowded, struct err *err)
 {
     struct shm *shm = calloc(1, sizeof(*shm));
+    // NOLINTNEXTLINE(bugprone-sizeof-expression): an array of pointers it is
     struct segment **copy = calloc((size_t)size, sizeof(*copy));
     if (!shm || !copy) {
         free(shm);
@@ -123,17 +124,14 @@ static void sum_piece(const struct shm *shm, float *out, int64_t at, int64_t n)
 {
     float part[SHM_MAX_RANKS / 2][PIECE];
     bool tree = (shm->size & (shm->size - 1)) == 0;
-    if (!tree) {
-        memcpy(part[0], (const float *)slot_of(shm, 0) + at, sizeof(float) * (size_t)n);
-        for (int rank = 1; rank < shm->size; rank++)
-            add(part[0], (const float *)slot_of(shm, rank) + at, n);
+    int parts = tree ? shm->size / 2 : 1, each = tree ? 2 : shm->size;
+    for (int i = 0; i < parts; i++) {
+        memcpy(part[i], (const float *)slot_of(shm, i * each) + at, sizeof(float) * (size_t)n);
+        for (int rank = i * each + 1; rank < (i + 1) * each; rank++)
+            add(part[i], (const float *)slot_of(shm, rank) + at, n);
     }
-    for (int rank = 0; tree && rank < shm->size; rank += 2) {
-        memcpy(part[rank / 2], (const float *)slot_of(shm, rank) + at, sizeof(float) * (size_t)n);
-        add(part[rank / 2], (const float *)slot_of(shm, rank + 1) + at, n);
-    }
-    for (int span = 1; tree && span < shm->size / 2; span *= 2)
-        for (int i = 0; i + span < shm->size / 2; i += 2 * span)
+    for (int span = 1; span < parts; span *= 2)
+        for (int i = 0; i + span < parts; i += 2 * span)
             add(part[i], part[i + span], n);
     memcpy(out, part[0], sizeof(float) * (size_t)n);
 }

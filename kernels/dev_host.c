@@ -1,5 +1,5 @@
 /* Huge pages need madvise, which POSIX lacks. */
-#define _GNU_SOURCE
+#define _GNU_SOURCE // NOLINT(bugprone-reserved-identifier): glibc looks for it
 
 #include "kernels/dev.h"
 
@@ -234,8 +234,8 @@ static void *scratch_get(struct scratch *scratch, int64_t bytes)
         /* Half again as much, so that slowly growing shapes do not pile up old blocks. */
         int64_t room = bytes + bytes / 2;
         arena_free(&scratch->arena);
-        uintptr_t at = (uintptr_t)arena_alloc(&scratch->arena, room + 64);
-        scratch->memory = (char *)((at + 63) / 64 * 64);
+        char *memory = arena_alloc(&scratch->arena, room + 64);
+        scratch->memory = memory + (64 - (uintptr_t)memory % 64) % 64;
         scratch->bytes = room;
     }
     return scratch->memory;

@@ -7,7 +7,7 @@
 struct op_case {
     struct dev *dev;
     struct op op;
-    struct arena arena;
+    struct arena *arena;
     struct operands operands;
     int last;
 };
@@ -20,8 +20,13 @@ struct op_case *op_case_open(
         err_set(err, ERR_ENV, "no memory for the operands of an op");
         return NULL;
     }
-    *c = (struct op_case){.dev = dev, .op = *op, .last = -1};
-    if (!operands_make(&c->operands, dev, op, cold_bytes, seed, &c->arena, err)) {
+    *c = (struct op_case){.dev = dev, .op = *op, .last = -1, .arena = calloc(1, sizeof(*c->arena))};
+    if (!c->arena) {
+        free(c);
+        err_set(err, ERR_ENV, "no memory for the operands of an op");
+        return NULL;
+    }
+    if (!operands_make(&c->operands, dev, op, cold_bytes, seed, c->arena, err)) {
         op_case_close(c);
         return NULL;
     }
@@ -33,7 +38,8 @@ void op_case_close(struct op_case *c)
     if (!c)
         return;
     operands_free(&c->operands, c->dev);
-    arena_free(&c->arena);
+    arena_free(c->arena);
+    free(c->arena);
     free(c);
 }
 
@@ -79,9 +85,7 @@ const float *op_case_output(const struct op_case *c, int64_t *n)
     if (copy < 0)
         return NULL; /* it has not run */
     *n = output_count(c, copy);
-    /* The arena is the case's own; giving out floats does not change the case. */
-    struct op_case *owner = (struct op_case *)(uintptr_t)c;
-    float *out = ARENA_NEW(&owner->arena, float, *n + 1), *to = out;
+    float *out = ARENA_NEW(c->arena, float, *n + 1), *to = out;
     struct operand_span span;
     for (int i = 0; (span = c->operands.outputs(&c->operands, &c->op, copy, i)).data; i++) {
         for (int64_t j = 0; j < span.count; j++)

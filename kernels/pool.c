@@ -1,5 +1,5 @@
 /* CPU affinity is a GNU call. */
-#define _GNU_SOURCE
+#define _GNU_SOURCE // NOLINT(bugprone-reserved-identifier): glibc looks for it
 
 #include "kernels/pool.h"
 

@@ -30,7 +30,7 @@ struct attend_state {
 
 static inline int64_t attend_floats(int rows, int64_t head_dim)
 {
-    int64_t width = head_dim + 2 * VW;
+    int64_t width = head_dim + 2 * V_WIDTH;
     return rows * (3 * width + ATTEND_BLOCK + 8) + 64;
 }
 
@@ -100,8 +100,8 @@ static inline void attend_score(struct attend_state *s, int64_t n)
             rows = dot_next_rows(s->rows - first);
             dot_tiles[dtype != DTYPE_F32][cols / 2][rows](
                     sums, s->packed + first * s->width, s->key[j], bytes, k, first == 0);
-            for (int r = 0; r < rows; r++)
-                for (int c = 0; c < cols; c++)
+            for (int64_t r = 0; r < rows; r++)
+                for (int64_t c = 0; c < cols; c++)
                     s->scores[(first + r) * ATTEND_BLOCK + j + c] = sums[cols * r + c];
         }
         j += cols;
@@ -138,53 +138,70 @@ static inline void attend_soften(struct attend_state *s, int r, int64_t block)
     s->most[r] = now;
 }
 
-/* sum[rows][cells] = sum * scale + weights values, over n positions; left: elements of a partial cell. */
-ALWAYS_INLINE void attend_tile(struct attend_state *s, int first, int rows, int64_t at, int cells,
-        int64_t n, enum dtype dtype, int64_t left)
+/* Some cells of some rows. */
+struct attend_span {
+    int64_t first, at; /* row, element */
+    int64_t n;         /* positions */
+    int64_t left;      /* elements of a partial cell, 0 = whole */
+};
+
+/* `cells` cells of values, evens and odds apart for bf16. */
+ALWAYS_INLINE void attend_load(
+        vf v[4], const char *value, int64_t cells, enum dtype dtype, int64_t left)
 {
-    const int halves = dtype == DTYPE_F32 ? 1 : 2, vectors = cells * halves;
-    const int64_t offset = at * (dtype == DTYPE_F32 ? 4 : 2);
-    float *sum = s->sum + first * s->width + at;
-    const float *weight = s->scores + first * ATTEND_BLOCK;
-    vf acc[4][4];
-    for (int r = 0; r < rows; r++)
-        for (int v = 0; v < vectors; v++)
-            acc[r][v] = v_load(sum + r * s->width + v * VW) * v_set1(s->scale[first + r]);
-    for (int64_t j = 0; j < n; j++) {
-        char copy[4 * VW] = {0};
-        const char *value = s->value[j] + offset;
-        if (left) {
-            memcpy(copy, value, (size_t)left * (dtype == DTYPE_F32 ? 4 : 2));
-            value = copy;
+    char copy[4 * VW] = {0};
+    if (left) {
+        memcpy(copy, value, (size_t)left * (dtype == DTYPE_F32 ? 4 : 2));
+        value = copy;
+    }
+    for (int64_t c = 0; c < cells; c++) {
+        vu words = v_load_bits(value + c * 4 * VW);
+        if (dtype == DTYPE_F32) {
+            v[c] = (vf)words;
+        } else {
+            v[2 * c] = v_bf16_even(words);
+            v[2 * c + 1] = v_bf16_odd(words);
         }
-        vf v[4];
-        for (int c = 0; c < cells; c++) {
-            vu words = v_load_bits(value + c * 4 * VW);
-            v[c * halves] = dtype == DTYPE_F32 ? (vf)words : v_bf16_even(words);
-            if (halves == 2)
-                v[c * halves + 1] = v_bf16_odd(words);
-        }
-        for (int r = 0; r < rows; r++)
-            for (int i = 0; i < vectors; i++)
+    }
+}
+
+/* sum[rows][cells] = sum * scale + weights values, over the positions. */
+ALWAYS_INLINE void attend_tile(struct attend_state *s, const struct attend_span *span, int64_t rows,
+        int64_t cells, enum dtype dtype)
+{
+    const int64_t vectors = cells * (dtype == DTYPE_F32 ? 1 : 2);
+    const int64_t offset = span->at * (dtype == DTYPE_F32 ? 4 : 2);
+    float *sum = s->sum + span->first * s->width + span->at;
+    const float *weight = s->scores + span->first * ATTEND_BLOCK;
+    vf acc[4][4], v[4];
+    for (int64_t r = 0; r < rows; r++)
+        for (int64_t i = 0; i < vectors; i++)
+            acc[r][i] = v_load(sum + r * s->width + i * VW) * v_set1(s->scale[span->first + r]);
+    for (int64_t j = 0; j < span->n; j++) {
+        attend_load(v, s->value[j] + offset, cells, dtype, span->left);
+        for (int64_t r = 0; r < rows; r++)
+            for (int64_t i = 0; i < vectors; i++)
                 acc[r][i] = v_fma(v_set1(weight[r * ATTEND_BLOCK + j]), v[i], acc[r][i]);
     }
-    for (int r = 0; r < rows; r++)
-        for (int v = 0; v < vectors; v++)
-            v_store(sum + r * s->width + v * VW, acc[r][v]);
+    for (int64_t r = 0; r < rows; r++)
+        for (int64_t i = 0; i < vectors; i++)
+            v_store(sum + r * s->width + i * VW, acc[r][i]);
 }
 
 /* All cells of some rows: as many at once as fill the registers, then one by one. */
 ALWAYS_INLINE void attend_rows(
         struct attend_state *s, int first, int rows, int64_t n, enum dtype dtype)
 {
-    const int cells = (rows == 4 ? 2 : 4) / (dtype == DTYPE_F32 ? 1 : 2);
-    int64_t at = 0, dim = s->job->head_dim, cell = dot_step_elements(dtype);
-    for (; at + cells * cell <= dim; at += cells * cell)
-        attend_tile(s, first, rows, at, cells, n, dtype, 0);
-    for (; at + cell <= dim; at += cell)
-        attend_tile(s, first, rows, at, 1, n, dtype, 0);
-    if (at < dim)
-        attend_tile(s, first, rows, at, 1, n, dtype, dim - at);
+    const int64_t cells = (rows == 4 ? 2 : 4) / (dtype == DTYPE_F32 ? 1 : 2);
+    int64_t dim = s->job->head_dim, cell = dot_step_elements(dtype);
+    struct attend_span span = {.first = first, .n = n};
+    for (; span.at + cells * cell <= dim; span.at += cells * cell)
+        attend_tile(s, &span, rows, cells, dtype);
+    for (; span.at + cell <= dim; span.at += cell)
+        attend_tile(s, &span, rows, 1, dtype);
+    span.left = dim - span.at;
+    if (span.left)
+        attend_tile(s, &span, rows, 1, dtype);
 }
 
 ALWAYS_INLINE void attend_add(struct attend_state *s, int64_t n, enum dtype dtype)

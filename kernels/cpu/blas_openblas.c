@@ -9,6 +9,7 @@ bool blas_open(void)
     return true;
 }
 
+// NOLINTNEXTLINE(readability-function-size): the parameters of every BLAS
 void blas_gemm(const float *x, int64_t ldx, const float *w, float *y, int64_t ldy, int64_t m,
         int64_t n, int64_t k)
 {

@@ -52,7 +52,7 @@ ALWAYS_INLINE void dot_pack_step(float *out, const float *x, int64_t left, enum 
             out[i] = i < left ? x[i] : 0;
         return;
     }
-    for (int i = 0; i < VW; i++) {
+    for (int64_t i = 0; i < VW; i++) {
         out[i] = 2 * i < left ? x[2 * i] : 0;
         out[VW + i] = 2 * i + 1 < left ? x[2 * i + 1] : 0;
     }
@@ -84,7 +84,7 @@ ALWAYS_INLINE void dot_step(vf acc[DOT_TILE_ROWS][4], int rows, int cols, enum d
         vf wv[4];
         for (int c = 0; c < cols; c++)
             wv[c] = (vf)v_load_bits(w + c * row_bytes);
-        for (int r = 0; r < rows; r++) {
+        for (int64_t r = 0; r < rows; r++) {
             vf xv = v_keep(v_load(x + r * VW));
             for (int c = 0; c < cols; c++)
                 acc[r][c] = v_fma(xv, wv[c], acc[r][c]);
@@ -94,12 +94,12 @@ ALWAYS_INLINE void dot_step(vf acc[DOT_TILE_ROWS][4], int rows, int cols, enum d
     vu words[4];
     for (int c = 0; c < cols; c++)
         words[c] = v_load_bits(w + c * row_bytes);
-    for (int r = 0; r < rows; r++) {
+    for (int64_t r = 0; r < rows; r++) {
         vf xv = v_keep(v_load(x + 2 * r * VW));
         for (int c = 0; c < cols; c++)
             acc[r][c] = v_fma(xv, v_bf16_even(words[c]), acc[r][c]);
     }
-    for (int r = 0; r < rows; r++) {
+    for (int64_t r = 0; r < rows; r++) {
         vf xv = v_keep(v_load(x + (2 * r + 1) * VW));
         for (int c = 0; c < cols; c++)
             acc[r][c] = v_fma(xv, v_bf16_odd(words[c]), acc[r][c]);
@@ -107,6 +107,7 @@ ALWAYS_INLINE void dot_step(vf acc[DOT_TILE_ROWS][4], int rows, int cols, enum d
 }
 
 /* The last, partial step reads copies: behind a row lies another, or nothing. */
+// NOLINTNEXTLINE(readability-function-size): inlined; a struct would keep its parts out of registers
 ALWAYS_INLINE void dot_tail(vf acc[DOT_TILE_ROWS][4], int rows, int cols, enum dtype dtype,
         const float *x, const char *w, int64_t row_bytes, int64_t left)
 {
@@ -120,7 +121,7 @@ ALWAYS_INLINE void dot_tail(vf acc[DOT_TILE_ROWS][4], int rows, int cols, enum d
 ALWAYS_INLINE void dot_sums(float *sums, vf acc[DOT_TILE_ROWS][4], int rows, int cols)
 {
     float four[4];
-    for (int r = 0; r < rows && cols == 4; r++)
+    for (int64_t r = 0; r < rows && cols == 4; r++)
         v_sum4(sums + 4 * r, acc[r][0], acc[r][1], acc[r][2], acc[r][3]);
     for (int r = 0; r < rows && cols < 4; r += 2) {
         int next = r + 1 < rows ? r + 1 : r;
@@ -133,10 +134,11 @@ ALWAYS_INLINE void dot_sums(float *sums, vf acc[DOT_TILE_ROWS][4], int rows, int
 }
 
 /* fetch: this tile is the first to read these weights. */
+// NOLINTNEXTLINE(readability-function-size): inlined; a struct would keep its parts out of registers
 ALWAYS_INLINE void dot_tile(float *sums, int rows, int cols, enum dtype dtype, const float *x,
         const char *w, int64_t row_bytes, int64_t length, bool fetch)
 {
-    const int64_t step_bytes = 4 * VW;
+    const int64_t step_bytes = 4 * V_WIDTH;
     int64_t step = dot_step_elements(dtype), steps = length / step;
     int64_t x_step = step * rows, near = 0;
     vf acc[DOT_TILE_ROWS][4];

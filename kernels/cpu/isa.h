@@ -29,7 +29,7 @@ struct dot_job {
 };
 
 /* Positions that the softmax takes at once. */
-#define ATTEND_BLOCK 64
+#define ATTEND_BLOCK INT64_C(64)
 /* Query rows of one job. */
 #define ATTEND_ROWS 32
 

@@ -3,7 +3,7 @@
 #include "kernels/dev_host.h"
 
 /* Columns at once: one row may be all there is. */
-#define PIECE 512
+#define PIECE INT64_C(512)
 
 static void activation_pieces(const struct cpu_split *split, int part, int64_t begin, int64_t end)
 {

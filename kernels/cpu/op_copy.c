@@ -3,7 +3,7 @@
 #include "kernels/cpu/cpu.h"
 
 /* Lines of the cache, so that two threads never write to one. */
-#define LINE 64
+#define LINE INT64_C(64)
 
 static void copy_lines(const struct cpu_split *split, int part, int64_t begin, int64_t end)
 {

@@ -5,7 +5,7 @@
 #include "kernels/dev_host.h"
 
 /* Weights that all rows pass before the next ones come: half of a second-level cache. */
-#define STRIP_BYTES (512 * 1024)
+#define STRIP_BYTES (INT64_C(512) << 10)
 /* Columns of a strip: whole panels. */
 #define STRIP_UNIT 48
 /* Packed rows of one pass over the weights. */

@@ -71,13 +71,13 @@ ALWAYS_INLINE void panel_tile(const struct panel_step *s, int rows, int cols, en
         for (int c = 0; c < cols; c++)
             acc[r][c] = s->first_block ? v_zero() : s->partial[r * cols + c];
     if (s->ahead) {
-        for (int64_t i = 0; i < steps; i++, x += step * rows, w += 4 * VW) {
+        for (int64_t i = 0; i < steps; i++, x += step * rows, w += 4 * V_WIDTH) {
             for (int c = 0; c < cols; c++)
                 __builtin_prefetch(w + c * row_bytes + s->ahead, 0, 3);
             dot_step(acc, rows, cols, dtype, x, w, row_bytes);
         }
     } else {
-        for (int64_t i = 0; i < steps; i++, x += step * rows, w += 4 * VW)
+        for (int64_t i = 0; i < steps; i++, x += step * rows, w += 4 * V_WIDTH)
             dot_step(acc, rows, cols, dtype, x, w, row_bytes);
     }
     if (!s->last_block) {
@@ -138,7 +138,7 @@ static inline void panel_run_block(
         int cols = panel_group(p, at);
         for (int first = 0, rows; first < job->rows; first += rows) {
             rows = dot_next_rows(job->rows - first);
-            int64_t place = (int64_t)at * job->rows + first * cols;
+            int64_t place = (int64_t)at * job->rows + (int64_t)first * cols;
             struct panel_step step = {.partial = p->partial + place,
                     .sums = sums + place,
                     .x = x + dot_pack_floats(k, 1, first, job->dtype),
@@ -166,7 +166,7 @@ static inline void panel_store(const struct panel *p)
     for (int at = 0; at < p->columns;) {
         int cols = panel_group(p, at);
         for (int row = 0; row < job->rows; row++) {
-            const float *sums = p->sums + (int64_t)at * job->rows + row * cols;
+            const float *sums = p->sums + (int64_t)at * job->rows + (int64_t)row * cols;
             float *y = job->y + row * job->ldy + p->first + at;
             for (int c = 0; c < cols; c++)
                 y[c] = sums[c] + (job->bias ? job->bias[p->first + at + c] : 0);
@@ -178,11 +178,12 @@ static inline void panel_store(const struct panel *p)
 static inline void panel_run(const struct dot_job *job)
 {
     int64_t block = panel_block(job->rows, job->dtype);
-    uintptr_t at = ((uintptr_t)job->scratch + 4 * VW - 1) / (4 * VW) * (4 * VW);
+    /* up to the alignment of vectors; dot_scratch_floats has room for it */
+    size_t past = (uintptr_t)job->scratch % sizeof(vf) / sizeof(float);
     struct panel p = {.job = job,
             .element = job->dtype == DTYPE_F32 ? 4 : 2,
             .length = job->k / job->chunks,
-            .partial = (vf *)at};
+            .partial = (vf *)(void *)(job->scratch + (past ? VW - past : 0))};
     p.sums = (float *)(p.partial + (int64_t)job->rows * PANEL_COLUMNS);
     for (p.first = job->begin; p.first < job->end; p.first += PANEL_COLUMNS) {
         const float *x = job->packed;

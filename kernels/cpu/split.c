@@ -1,7 +1,7 @@
 #include "kernels/cpu/cpu.h"
 
 /* What one core moves through its cache in the time that a second one takes to start. */
-#define SPLIT_BYTES (64 * 1024)
+#define SPLIT_BYTES (INT64_C(64) << 10)
 
 static void split_part(void *arg, int part, int parts)
 {

@@ -22,6 +22,9 @@
 #include <immintrin.h>
 #endif
 
+/* The same where it meets sizes. */
+#define V_WIDTH ((int64_t)VW)
+
 #define ALWAYS_INLINE static inline __attribute__((always_inline))
 
 /* The only way to name a vector type. */

@@ -12,6 +12,8 @@
 #include "kernels/op_table.h"
 #include "tests/bench/kernels_library.h"
 
+// NOLINTBEGIN(bugprone-implicit-widening-of-multiplication-result): sizes are small
+
 #define COLD_BYTES  (INT64_C(256) << 20)
 #define MAX_SAMPLES 2000
 #define MAX_SHAPES  16
@@ -87,7 +89,8 @@ static bool bandwidth(struct bench *b, struct err *err)
         REPEATS = 9
     };
     const int64_t bytes = INT64_C(512) << 20;
-    struct reading r = {.words = dev_alloc(b->dev, bytes, err), .n = bytes / 8};
+    void *words = dev_alloc(b->dev, bytes, err);
+    struct reading r = {.words = words, .n = bytes / 8};
     double rates[REPEATS];
     if (!r.words)
         return false;
@@ -96,7 +99,7 @@ static bool bandwidth(struct bench *b, struct err *err)
         dev_parallel(b->dev, read_part, &r);
         rates[i] = (double)bytes / (now() - start) * 1e-9;
     }
-    dev_free(b->dev, (void *)(uintptr_t)r.words);
+    dev_free(b->dev, words);
     figure(b, "read.bandwidth", "GB/s", rates, REPEATS, 28);
     b->bytes_per_s = rates[REPEATS / 2] * 1e9;
     return true;
@@ -242,6 +245,7 @@ static int collectives(const char *path, struct ranks *ranks)
     FILE *file = ranks_rank(ranks) == 0 ? fopen(path, "w") : NULL;
     if (!coll || !x) {
         fprintf(stderr, "%s\n", err.text);
+        free(x);
         return 3;
     }
     for (int s = 0; s < 3; s++) {
@@ -319,3 +323,4 @@ int main(int argc, char **argv)
     dev_close(b.dev);
     return ok ? 0 : (int)err.kind;
 }
+// NOLINTEND(bugprone-implicit-widening-of-multiplication-result)

@@ -9,6 +9,8 @@
 #include "core/ranks.h"
 #include "kernels/coll.h"
 
+// NOLINTBEGIN(bugprone-implicit-widening-of-multiplication-result,bugprone-suspicious-memory-comparison,bugprone-integer-division): sizes are small, bits are what is compared, values are whole
+
 #define CHECK(what)                                                                           \
     do {                                                                                      \
         if (!(what)) {                                                                        \
@@ -40,6 +42,14 @@ static float *room(int64_t n)
     return x;
 }
 
+static double in_order(int n, int64_t i)
+{
+    double sum = 0;
+    for (int rank = 0; rank < n; rank++)
+        sum += (double)value(rank, i);
+    return sum;
+}
+
 static void all_reduce(struct coll *coll)
 {
     int n = coll_size(coll), me = coll_rank(coll);
@@ -50,9 +60,7 @@ static void all_reduce(struct coll *coll)
             x[i] = value(me, i);
         coll_all_reduce(coll, x, counts[c]);
         for (int64_t i = 0; i < counts[c]; i++) {
-            double sum = 0;
-            for (int rank = 0; rank < n; rank++)
-                sum += (double)value(rank, i);
+            double sum = in_order(n, i);
             CHECK((double)x[i] - sum < 1e-3 && sum - (double)x[i] < 1e-3);
             float expected = power ? tree(0, n, i) : x[i];
             CHECK(memcmp(&x[i], &expected, sizeof(float)) == 0);
@@ -219,3 +227,4 @@ int main(int argc, char **argv)
     }
     return failures > 0;
 }
+// NOLINTEND(bugprone-implicit-widening-of-multiplication-result,bugprone-suspicious-memory-comparison,bugprone-integer-division)

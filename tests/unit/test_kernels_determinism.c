@@ -14,6 +14,8 @@
 #include "kernels/bf16.h"
 #include "kernels/op_table.h"
 
+// NOLINTBEGIN(bugprone-implicit-widening-of-multiplication-result,readability-non-const-parameter): sizes are small, and ops write
+
 static struct dev *open_dev(int threads, enum dev_isa isa)
 {
     struct err err = {0};
@@ -387,3 +389,4 @@ int main(void)
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
+// NOLINTEND(bugprone-implicit-widening-of-multiplication-result,readability-non-const-parameter)

@@ -10,6 +10,8 @@
 
 #include <cmocka.h>
 
+// NOLINTBEGIN(bugprone-implicit-widening-of-multiplication-result): sizes are small
+
 static struct dev *open_dev(struct dev_options options)
 {
     struct err err = {0};
@@ -206,3 +208,4 @@ int main(void)
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
+// NOLINTEND(bugprone-implicit-widening-of-multiplication-result)
