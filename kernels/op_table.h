@@ -6,9 +6,9 @@
  * and biases f32. Accumulation is f32.
  *
  * Deterministic devices: each output element is computed by the same sequence of operations whatever
- * m, n, threads and instruction set width are used for it, and gemms with k_chunks > 1 add the chunks
- * in a binary tree over k, so that a tensor-parallel sum over ranks in a binary tree (coll_all_reduce)
- * gives the same bits as one rank.
+ * m, n and threads are used for it, the same on AVX2 and AVX-512 (portable code cannot fuse multiply and add,
+ * and rounds differently), and gemms with k_chunks > 1 add the chunks in a binary tree over k, so that a
+ * tensor-parallel sum over ranks in a binary tree (coll_all_reduce) gives the same bits as one rank.
  */
 #ifndef KERNELS_OP_TABLE_H
 #define KERNELS_OP_TABLE_H
