@@ -11,4 +11,5 @@ cd "$(dirname "$0")/.."
         grep -qF "/$f\"" build/clang/compile_commands.json && echo "$f"
     done)
 }
-printf '%s\n' "$@" | xargs -P "$(nproc)" -n 4 clang-tidy -p build/clang --quiet --warnings-as-errors='*' 2>/dev/null
+# One file for each process: version 14 takes every va_list for uninitialised from the second file on.
+printf '%s\n' "$@" | xargs -P "$(nproc)" -n 1 clang-tidy -p build/clang --quiet --warnings-as-errors='*' 2>/dev/null
