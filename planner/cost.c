@@ -127,11 +127,60 @@ struct cost cost_op(struct cost_model *costs, int kind, const struct op *op)
     return lookup_cost(costs->lookups[kind], op);
 }
 
+/* Expected maximum of 2^i standard normal values; published tables of normal order statistics. */
+static double normal_maximum(int n)
+{
+    static const double of_power[] = {0, 0.5642, 1.0294, 1.4236, 1.7660, 2.0697, 2.3437, 2.5946};
+    const int most = (int)(sizeof of_power / sizeof *of_power) - 1;
+    double power = log2(n < 1 ? 1 : n);
+    int below = power < most ? (int)power : most - 1;
+    return of_power[below] + (power - below) * (of_power[below + 1] - of_power[below]);
+}
+
+/* What a step is made of between the exchanges at which the ranks of a stage meet. */
+struct meetings {
+    double variance_us2; /* of one rank's compute ops */
+    double count;
+    enum op_kind kind; /* of the first */
+};
+
+static void meetings_add(
+        struct meetings *meetings, const struct op *op, const struct cost *cost, double times)
+{
+    if (!op_is_collective(op->kind)) {
+        double sd_us = cost->us * cost->sd_frac;
+        meetings->variance_us2 += times * sd_us * sd_us;
+        return;
+    }
+    if (meetings->count == 0)
+        meetings->kind = op->kind;
+    meetings->count += times;
+}
+
+/*
+ * Ranks that meet at n exchanges a step wait for the slowest n times. With the step's variance v spread
+ * evenly over n pieces, that is n * E[max] * sqrt(v / n) (docs/method.md, "Waiting for the slowest rank").
+ * It is booked where a run shows it: in the time of the exchange.
+ */
+static void add_waiting(
+        struct step_cost *out, const struct meetings *meetings, const struct split *split)
+{
+    if (meetings->count <= 0)
+        return;
+    double us = normal_maximum(split->tp * split->attention_dp)
+                * sqrt(meetings->count * meetings->variance_us2);
+    out->us += us;
+    out->lo_us += us;
+    out->hi_us += us;
+    out->kind_us[meetings->kind] += us;
+}
+
 void cost_piece(struct step_cost *out, struct cost_model *costs, int kind,
         const struct split *split, struct piece piece, const struct step_shape *shape)
 {
     struct graph_op ops[MAX_OPS];
     struct lookup *lookup = costs->lookups[kind];
+    struct meetings meetings = {0};
     memset(out, 0, sizeof *out);
     int n = graph_step(ops, MAX_OPS, costs->model, split, piece, shape);
     for (int i = 0; i < n && i < MAX_OPS; i++) {
@@ -142,6 +191,7 @@ void cost_piece(struct step_cost *out, struct cost_model *costs, int kind,
         out->lo_us += times * cost.lo_us;
         out->hi_us += times * cost.hi_us;
         out->kind_us[op->kind] += times * cost.us;
+        meetings_add(&meetings, op, &cost, times);
         if (cost.source == COST_ESTIMATED)
             out->estimated_us += times * cost.us;
         bool memory = false;
@@ -150,6 +200,7 @@ void cost_piece(struct step_cost *out, struct cost_model *costs, int kind,
         if (memory)
             out->memory_us += times * cost.us;
     }
+    add_waiting(out, &meetings, split);
 }
 
 double cost_send_us(struct cost_model *costs, int kind, const struct split *split, int64_t tokens,

@@ -12,6 +12,8 @@
 #include <math.h>
 
 /* Between two points the truth wanders this far beyond their intervals. */
+/* Distance of the quartiles of a normal distribution, in standard deviations. */
+#define IQR_OF_NORMAL 1.349
 #define WIDEN_BETWEEN 0.04
 #define WIDEN_EDGE    0.30
 
@@ -69,7 +71,9 @@ double fit_roof_us(const struct op *op, const struct roof *roof)
 
 static struct cost cost_of(const struct profile_point *point)
 {
-    struct cost cost = {point->cost_us, point->lo_us, point->hi_us, point->source};
+    struct cost cost = {point->cost_us, point->lo_us, point->hi_us, point->source, 0};
+    if (point->q3_us > point->q1_us && point->cost_us > 0)
+        cost.sd_frac = (point->q3_us - point->q1_us) / IQR_OF_NORMAL / point->cost_us;
     if (!(cost.lo_us > 0 && cost.lo_us <= cost.us))
         cost.lo_us = cost.us;
     if (!(cost.hi_us >= cost.us))
@@ -123,7 +127,8 @@ static struct cost between(const struct anchor *a, const struct anchor *b, int d
     enum cost_source source = COST_INTERPOLATED;
     if (a->cost.source == COST_ESTIMATED || b->cost.source == COST_ESTIMATED)
         source = COST_ESTIMATED;
-    return (struct cost){us, us * lo * (1 - WIDEN_BETWEEN), us * hi * (1 + WIDEN_BETWEEN), source};
+    return (struct cost){us, us * lo * (1 - WIDEN_BETWEEN), us * hi * (1 + WIDEN_BETWEEN), source,
+            (a->cost.sd_frac + b->cost.sd_frac) / 2};
 }
 
 /* One anchor, past the edge of the grid along a dimension. */

@@ -217,6 +217,7 @@ static bool from_neighbours(struct cost *out, struct lookup *lookup, const struc
     double log_us = 0;
     double lo = 0;
     double hi = 0;
+    double sd = 0;
     const struct roof roof = roof_of(lookup, op);
     for (int64_t i = 0; i < lookup->n_sites; i++) {
         const struct op *at = &lookup->sites[i].points->op;
@@ -234,12 +235,14 @@ static bool from_neighbours(struct cost *out, struct lookup *lookup, const struc
         log_us += weight * log(fmax(cost.us * ratio, 1e-6));
         lo += weight * cost.lo_us / cost.us;
         hi += weight * cost.hi_us / cost.us;
+        sd += weight * cost.sd_frac;
     }
     if (weight_sum <= 0)
         return false;
     out->us = exp(log_us / weight_sum);
     out->lo_us = out->us * lo / weight_sum;
     out->hi_us = out->us * hi / weight_sum;
+    out->sd_frac = sd / weight_sum;
     widen(out, WIDEN_NEIGHBOURS, COST_INTERPOLATED);
     return true;
 }

@@ -15,6 +15,7 @@
 struct cost {
     double us, lo_us, hi_us;
     enum cost_source source;
+    double sd_frac; /* how far one execution strays, relative: from the quartiles of the samples */
 };
 
 /* Ceilings of one device, for what was never measured; 0 = unknown. */

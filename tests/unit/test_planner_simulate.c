@@ -292,6 +292,73 @@ static void service_objectives_make_goodput(void **unused)
     close_scene(&s);
 }
 
+enum {
+    MOST_OPS = 64
+};
+
+/* A tp 2 decode step whose ops all cost 100 us with quartiles `spread_us` apart. Fills in the op list. */
+static double tp_step_us(struct graph_op ops[MOST_OPS], int *n, double spread_us)
+{
+    struct fixture f = {0};
+    struct err err = {0};
+    struct profile_point points[MOST_OPS] = {0};
+    struct profile profile = {.points = points};
+    struct split split = {.tp = 2,
+            .ep = 1,
+            .attention_dp = 1,
+            .threads = 1,
+            .busy = 2,
+            .dtype = DTYPE_BF16,
+            .kv_dtype = DTYPE_BF16};
+    struct step_shape shape = {.tokens = 4,
+            .group_tokens = 4,
+            .decode_batch = 4,
+            .decode_kv_tokens = 64,
+            .logits_rows = 4};
+    struct step_cost cost;
+
+    fixture_model(&f, LAYERS, 0);
+    fixture_kind(&f, "core", 4, INT64_C(1) << 32, 5e10, 1e10);
+    *n = graph_step(ops, MOST_OPS, &f.model, &split, (struct piece){0, LAYERS}, &shape);
+    assert_true(*n > 0 && *n <= MOST_OPS);
+    for (int i = 0; i < *n; i++)
+        points[i] = (struct profile_point){.op = ops[i].op,
+                .cost_us = 100,
+                .lo_us = 100,
+                .hi_us = 100,
+                .q1_us = 100 - spread_us / 2,
+                .q3_us = 100 + spread_us / 2};
+    profile.n = *n;
+    if (!profile_finish(&profile, &err))
+        fail_msg("%s", err.text);
+    struct cost_model *costs = cost_open(&f.model, &f.cluster, &profile, 1, &err);
+    assert_non_null(costs);
+    cost_piece(&cost, costs, 0, &split, (struct piece){0, LAYERS}, &shape);
+    cost_close(costs);
+    arena_free(&f.arena);
+    return cost.us;
+}
+
+static void ranks_that_meet_wait_for_the_slowest(void **unused)
+{
+    (void)unused;
+    struct graph_op ops[MOST_OPS];
+    int n;
+    double steady_us = tp_step_us(ops, &n, 0), uneven_us = tp_step_us(ops, &n, 26.98);
+    double sum_us = 0, variance = 0, meetings = 0;
+
+    for (int i = 0; i < n; i++) {
+        sum_us += 100 * (double)ops[i].count;
+        if (op_is_collective(ops[i].op.kind))
+            meetings += (double)ops[i].count;
+        else
+            variance += (double)ops[i].count * 20 * 20; /* 26.98 us between quartiles: sd 20 us */
+    }
+    assert_true(meetings > 0);
+    assert_true(fabs(steady_us - sum_us) < 1e-6);
+    assert_true(fabs(uneven_us - sum_us - 0.5642 * sqrt(meetings * variance)) < 1e-3 * sum_us);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -303,6 +370,7 @@ int main(void)
             cmocka_unit_test(sequences_that_step_together_share_a_step),
             cmocka_unit_test(a_dry_cache_preempts_and_still_finishes),
             cmocka_unit_test(service_objectives_make_goodput),
+            cmocka_unit_test(ranks_that_meet_wait_for_the_slowest),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
