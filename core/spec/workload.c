@@ -15,9 +15,10 @@ static const char *const process_names[] = {"offline", "poisson", "uniform", "tr
 static const char *const dist_names[] = {"constant", "uniform", "lognormal", NULL};
 static const char *const trace_names[] = {"auto", "azure-csv", "mooncake-jsonl", NULL};
 
-/* NOLINTNEXTLINE(bugprone-macro-parentheses): a member name cannot be in parentheses */
+// NOLINTBEGIN(bugprone-macro-parentheses): a member name cannot be in parentheses
 #define PART(part, member) \
     (offsetof(struct workload, part.member) - offsetof(struct workload, part))
+// NOLINTEND(bugprone-macro-parentheses)
 
 #define AT(member) PART(arrival, member)
 static const struct conf_field arrival_fields[] = {
