@@ -137,7 +137,8 @@ static const char *cupti_version(struct arena *arena)
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
         int (*version)(uint32_t *) = NULL;
         uint32_t value = 0;
-        void *lib = dlopen(names[i], RTLD_LAZY);
+        /* CUPTI leaks what its constructors allocated when it is unloaded. */
+        void *lib = dlopen(names[i], RTLD_LAZY | RTLD_NODELETE);
         if (!lib)
             continue;
         FUNCTION(version, lib, "cuptiGetVersion");
