@@ -144,12 +144,22 @@ struct meetings {
     enum op_kind kind; /* of the first */
 };
 
+/* Rows that uniform routing brings to the local experts are binomial: m * top_k draws, share local / experts. */
+static double routing_sd_frac(const struct op *op)
+{
+    if (op->kind != OP_EXPERT_GEMM || op->dim[3] >= op->dim[4])
+        return 0;
+    double share = (double)op->dim[3] / (double)op->dim[4];
+    return sqrt((1 - share) / ((double)(op->dim[0] * op->dim[5]) * share));
+}
+
 static void meetings_add(
         struct meetings *meetings, const struct op *op, const struct cost *cost, double times)
 {
     if (!op_is_collective(op->kind)) {
-        double sd_us = cost->us * cost->sd_frac;
-        meetings->variance_us2 += times * sd_us * sd_us;
+        double routing = routing_sd_frac(op);
+        double variance_frac2 = cost->sd_frac * cost->sd_frac + routing * routing;
+        meetings->variance_us2 += times * cost->us * cost->us * variance_frac2;
         return;
     }
     if (meetings->count == 0)

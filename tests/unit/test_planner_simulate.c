@@ -296,15 +296,16 @@ enum {
     MOST_OPS = 64
 };
 
-/* A tp 2 decode step whose ops all cost 100 us with quartiles `spread_us` apart. Fills in the op list. */
-static double tp_step_us(struct graph_op ops[MOST_OPS], int *n, double spread_us)
+/* A tp 2 decode step whose ops all cost 100 us with quartiles `spread_us` apart. Fills in the op list.
+ * With experts each rank holds half of them. */
+static double tp_step_us(struct graph_op ops[MOST_OPS], int *n, int experts, double spread_us)
 {
     struct fixture f = {0};
     struct err err = {0};
     struct profile_point points[MOST_OPS] = {0};
     struct profile profile = {.points = points};
     struct split split = {.tp = 2,
-            .ep = 1,
+            .ep = experts > 0 ? 2 : 1,
             .attention_dp = 1,
             .threads = 1,
             .busy = 2,
@@ -317,7 +318,7 @@ static double tp_step_us(struct graph_op ops[MOST_OPS], int *n, double spread_us
             .logits_rows = 4};
     struct step_cost cost;
 
-    fixture_model(&f, LAYERS, 0);
+    fixture_model(&f, LAYERS, experts);
     fixture_kind(&f, "core", 4, INT64_C(1) << 32, 5e10, 1e10);
     *n = graph_step(ops, MOST_OPS, &f.model, &split, (struct piece){0, LAYERS}, &shape);
     assert_true(*n > 0 && *n <= MOST_OPS);
@@ -344,7 +345,7 @@ static void ranks_that_meet_wait_for_the_slowest(void **unused)
     (void)unused;
     struct graph_op ops[MOST_OPS];
     int n;
-    double steady_us = tp_step_us(ops, &n, 0), uneven_us = tp_step_us(ops, &n, 26.98);
+    double steady_us = tp_step_us(ops, &n, 0, 0), uneven_us = tp_step_us(ops, &n, 0, 26.98);
     double sum_us = 0, variance = 0, meetings = 0;
 
     for (int i = 0; i < n; i++) {
@@ -359,6 +360,25 @@ static void ranks_that_meet_wait_for_the_slowest(void **unused)
     assert_true(fabs(uneven_us - sum_us - 0.5642 * sqrt(meetings * variance)) < 1e-3 * sum_us);
 }
 
+static void ranks_wait_for_the_one_with_more_rows(void **unused)
+{
+    (void)unused;
+    struct graph_op ops[MOST_OPS];
+    int n;
+    double us = tp_step_us(ops, &n, 8, 0), sum_us = 0, variance = 0, meetings = 0;
+
+    for (int i = 0; i < n; i++) {
+        const struct op *op = &ops[i].op;
+        sum_us += 100 * (double)ops[i].count;
+        if (op_is_collective(op->kind))
+            meetings += (double)ops[i].count;
+        if (op->kind == OP_EXPERT_GEMM) /* half of the rows: relative variance 1 / rows drawn */
+            variance += (double)ops[i].count * 100 * 100 / (double)(op->dim[0] * op->dim[5]);
+    }
+    assert_true(variance > 0);
+    assert_true(fabs(us - sum_us - 0.5642 * sqrt(meetings * variance)) < 1e-3 * sum_us);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -371,6 +391,7 @@ int main(void)
             cmocka_unit_test(a_dry_cache_preempts_and_still_finishes),
             cmocka_unit_test(service_objectives_make_goodput),
             cmocka_unit_test(ranks_that_meet_wait_for_the_slowest),
+            cmocka_unit_test(ranks_wait_for_the_one_with_more_rows),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
