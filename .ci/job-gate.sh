@@ -40,7 +40,7 @@ EOF
 status=0
 "$candidate" gate --short --baseline plan.yaml --candidate plan.yaml --workload workload.yaml \
     --baseline-program "$baseline" --candidate-program "$candidate" \
-    --baseline-args "--random 1" --candidate-args "--random 1" \
+    --baseline-args="--random 1" --candidate-args="--random 1" \
     --junit gate.xml --markdown gate.md -o gate.json || status=$?
 case $status in
 0) ;;
