@@ -242,7 +242,13 @@ static bool take_long(struct parser *p, const char *name, int *i)
         return unknown(p, arena_strndup(p->arena, name, (int64_t)len));
     if (name[len] == '=')
         return take(p, set, opt, name + len + 1);
-    return take(p, set, opt, opt->type == OPT_FLAG ? NULL : next_value(p, i));
+    const char *text = opt->type == OPT_FLAG ? NULL : next_value(p, i);
+    if (!text && opt->type != OPT_FLAG && *i + 1 < p->line->argc)
+        return err_set(p->err, ERR_INPUT,
+                "--%s needs a value, found \"%s\"; a value that begins with dashes is written "
+                "--%s=VALUE",
+                opt->name, p->line->argv[*i + 1], opt->name);
+    return take(p, set, opt, text);
 }
 
 static bool take_letters(struct parser *p, const char *letters, int *i)

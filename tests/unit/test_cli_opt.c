@@ -131,6 +131,17 @@ static void a_repeatable_option_collects(void **state)
     arena_free(&p.arena);
 }
 
+static void a_value_may_begin_with_dashes_after_an_equals_sign(void **state)
+{
+    (void)state;
+    struct parsed p;
+    parse(&p, "--out=--json");
+    assert_true(p.ok);
+    assert_string_equal(p.options.out, "--json");
+    assert_false(p.options.json);
+    arena_free(&p.arena);
+}
+
 static void stops_at_the_command(void **state)
 {
     (void)state;
@@ -154,7 +165,9 @@ static void bad_lines_say_what_and_what_next(void **state)
             {"-x", "unknown option -x in \"-x\" (see prog --help)"},
             {"--json=1", "--json takes no value, found \"1\""},
             {"--out", "--out needs a value: --out FILE (see prog --help)"},
-            {"--out --json", "--out needs a value: --out FILE (see prog --help)"},
+            {"--out --json",
+                    "--out needs a value, found \"--json\"; a value that begins with dashes is "
+                    "written --out=VALUE"},
             {"--seed 1 --seed 2", "--seed was given twice, the second time as \"2\""},
             {"--dtype bf61",
                     "--dtype: found \"bf61\", expected one of f32, bf16; did you mean \"bf16\"?"},
@@ -223,6 +236,7 @@ int main(void)
             cmocka_unit_test(defaults_stand_until_replaced),
             cmocka_unit_test(operands_keep_their_order),
             cmocka_unit_test(a_repeatable_option_collects),
+            cmocka_unit_test(a_value_may_begin_with_dashes_after_an_equals_sign),
             cmocka_unit_test(stops_at_the_command),
             cmocka_unit_test(bad_lines_say_what_and_what_next),
             cmocka_unit_test(a_required_option_is_missed),
