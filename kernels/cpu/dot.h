@@ -12,8 +12,14 @@
 #include "kernels/cpu/isa.h"
 #include "kernels/cpu/vec.h"
 
-/* Bytes of each row that are fetched ahead of use. */
-#define DOT_AHEAD 1024
+/*
+ * How weights are fetched ahead decides what few rows cost. Rows are short (2 KiB for 1,024 bf16), so the hardware
+ * starts anew with every group of columns: fetching the whole next group into the second-level cache while
+ * this one passes hides that. Groups larger than DOT_FAR would push each other out; there, DOT_AHEAD bytes of
+ * the same rows are fetched.
+ */
+#define DOT_FAR   65536
+#define DOT_AHEAD 128
 
 ALWAYS_INLINE int dot_step_elements(enum dtype dtype)
 {
@@ -21,8 +27,8 @@ ALWAYS_INLINE int dot_step_elements(enum dtype dtype)
 }
 
 /*
- * Tiles of up to 6 rows by 2 columns fill the registers with sums and leave room for bf16 to be widened; up to
- * 3 rows by 4 columns read more of the weights at once, which is what few rows wait for. The rows of the
+ * Tiles of up to 6 rows by 2 columns fill the registers with sums and leave room for bf16 to be widened; one
+ * row by 8 and two by 4 read more of the weights at once, which is what few rows wait for. The rows of the
  * next tile when `left` are left: all tiles about alike.
  */
 #define DOT_TILE_ROWS 6
@@ -35,7 +41,7 @@ ALWAYS_INLINE int dot_next_rows(int left)
 
 ALWAYS_INLINE int dot_columns(int rows)
 {
-    return rows <= 3 ? 4 : 2;
+    return rows == 1 ? 8 : rows == 2 ? 4 : 2;
 }
 
 static inline int64_t dot_pack_floats(int64_t k, int chunks, int rows, enum dtype dtype)
@@ -77,11 +83,11 @@ static inline void dot_pack_rows(
     }
 }
 
-ALWAYS_INLINE void dot_step(vf acc[DOT_TILE_ROWS][4], int rows, int cols, enum dtype dtype,
+ALWAYS_INLINE void dot_step(vf acc[DOT_TILE_ROWS][8], int rows, int cols, enum dtype dtype,
         const float *x, const char *w, int64_t row_bytes)
 {
     if (dtype == DTYPE_F32) {
-        vf wv[4];
+        vf wv[8];
         for (int c = 0; c < cols; c++)
             wv[c] = (vf)v_load_bits(w + c * row_bytes);
         for (int64_t r = 0; r < rows; r++) {
@@ -91,7 +97,7 @@ ALWAYS_INLINE void dot_step(vf acc[DOT_TILE_ROWS][4], int rows, int cols, enum d
         }
         return;
     }
-    vu words[4];
+    vu words[8];
     for (int c = 0; c < cols; c++)
         words[c] = v_load_bits(w + c * row_bytes);
     for (int64_t r = 0; r < rows; r++) {
@@ -108,21 +114,22 @@ ALWAYS_INLINE void dot_step(vf acc[DOT_TILE_ROWS][4], int rows, int cols, enum d
 
 /* The last, partial step reads copies: behind a row lies another, or nothing. */
 // NOLINTNEXTLINE(readability-function-size): inlined; a struct would keep its parts out of registers
-ALWAYS_INLINE void dot_tail(vf acc[DOT_TILE_ROWS][4], int rows, int cols, enum dtype dtype,
+ALWAYS_INLINE void dot_tail(vf acc[DOT_TILE_ROWS][8], int rows, int cols, enum dtype dtype,
         const float *x, const char *w, int64_t row_bytes, int64_t left)
 {
-    char copy[4][4 * VW] = {{0}};
+    char copy[8][4 * VW] = {{0}};
     for (int c = 0; c < cols; c++)
         memcpy(copy[c], w + c * row_bytes, (size_t)left * (dtype == DTYPE_F32 ? 4 : 2));
     dot_step(acc, rows, cols, dtype, x, copy[0], sizeof(copy[0]));
 }
 
 /* sums[row * cols + column] */
-ALWAYS_INLINE void dot_sums(float *sums, vf acc[DOT_TILE_ROWS][4], int rows, int cols)
+ALWAYS_INLINE void dot_sums(float *sums, vf acc[DOT_TILE_ROWS][8], int rows, int cols)
 {
     float four[4];
-    for (int64_t r = 0; r < rows && cols == 4; r++)
-        v_sum4(sums + 4 * r, acc[r][0], acc[r][1], acc[r][2], acc[r][3]);
+    for (int64_t r = 0; r < rows && cols >= 4; r++)
+        for (int64_t c = 0; c < cols; c += 4)
+            v_sum4(sums + r * cols + c, acc[r][c], acc[r][c + 1], acc[r][c + 2], acc[r][c + 3]);
     for (int r = 0; r < rows && cols < 4; r += 2) {
         int next = r + 1 < rows ? r + 1 : r;
         v_sum4(four, acc[r][0], acc[r][cols - 1], acc[next][0], acc[next][cols - 1]);
@@ -140,24 +147,21 @@ ALWAYS_INLINE void dot_tile(float *sums, int rows, int cols, enum dtype dtype, c
 {
     const int64_t step_bytes = 4 * V_WIDTH;
     int64_t step = dot_step_elements(dtype), steps = length / step;
-    int64_t x_step = step * rows, near = 0;
-    vf acc[DOT_TILE_ROWS][4];
+    int64_t x_step = step * rows;
+    vf acc[DOT_TILE_ROWS][8];
     for (int r = 0; r < rows; r++)
         for (int c = 0; c < cols; c++)
             acc[r][c] = v_zero();
-    if (fetch) {
-        near = steps - DOT_AHEAD / step_bytes;
-        near = near < 0 ? 0 : near;
-        for (int64_t i = 0; i < near; i++, x += x_step, w += step_bytes) {
+    if (fetch && cols * row_bytes <= DOT_FAR) {
+        for (int64_t i = 0; i < steps; i++, x += x_step, w += step_bytes) {
             for (int c = 0; c < cols; c++)
-                __builtin_prefetch(w + c * row_bytes + DOT_AHEAD, 0, 3);
+                __builtin_prefetch(w + (c + cols) * row_bytes, 0, 2);
             dot_step(acc, rows, cols, dtype, x, w, row_bytes);
         }
-        /* The end of the row: what comes next is the beginning of the next columns. */
-        int64_t ahead = (cols - 1) * row_bytes + (near ? DOT_AHEAD : row_bytes);
-        for (int64_t i = near; i < steps; i++, x += x_step, w += step_bytes) {
+    } else if (fetch) {
+        for (int64_t i = 0; i < steps; i++, x += x_step, w += step_bytes) {
             for (int c = 0; c < cols; c++)
-                __builtin_prefetch(w + c * row_bytes + ahead, 0, 3);
+                __builtin_prefetch(w + c * row_bytes + DOT_AHEAD, 0, 3);
             dot_step(acc, rows, cols, dtype, x, w, row_bytes);
         }
     } else {
@@ -186,22 +190,21 @@ ALWAYS_INLINE void dot_tile(float *sums, int rows, int cols, enum dtype dtype, c
     DOT_TILE(dot_4x2_##suffix, 4, 2, dtype) \
     DOT_TILE(dot_5x2_##suffix, 5, 2, dtype) \
     DOT_TILE(dot_6x2_##suffix, 6, 2, dtype) \
-    DOT_TILE(dot_1x4_##suffix, 1, 4, dtype) \
     DOT_TILE(dot_2x4_##suffix, 2, 4, dtype) \
-    DOT_TILE(dot_3x4_##suffix, 3, 4, dtype)
+    DOT_TILE(dot_1x8_##suffix, 1, 8, dtype)
 
 DOT_TILES(f32, DTYPE_F32)
 DOT_TILES(bf16, DTYPE_BF16)
 
-/* [dtype][columns: 1, 2, 4][rows] */
-static void (*const dot_tiles[2][3][DOT_TILE_ROWS + 1])(float *sums, const float *x, const char *w,
+/* [dtype][half the columns][rows] */
+static void (*const dot_tiles[2][5][DOT_TILE_ROWS + 1])(float *sums, const float *x, const char *w,
         int64_t row_bytes, int64_t length, bool fetch) = {
         {{NULL, dot_1x1_f32, dot_2x1_f32, dot_3x1_f32, dot_4x1_f32, dot_5x1_f32, dot_6x1_f32},
                 {NULL, NULL, NULL, dot_3x2_f32, dot_4x2_f32, dot_5x2_f32, dot_6x2_f32},
-                {NULL, dot_1x4_f32, dot_2x4_f32, dot_3x4_f32, NULL, NULL, NULL}},
+                {NULL, NULL, dot_2x4_f32}, {NULL}, {NULL, dot_1x8_f32}},
         {{NULL, dot_1x1_bf16, dot_2x1_bf16, dot_3x1_bf16, dot_4x1_bf16, dot_5x1_bf16, dot_6x1_bf16},
                 {NULL, NULL, NULL, dot_3x2_bf16, dot_4x2_bf16, dot_5x2_bf16, dot_6x2_bf16},
-                {NULL, dot_1x4_bf16, dot_2x4_bf16, dot_3x4_bf16, NULL, NULL, NULL}},
+                {NULL, NULL, dot_2x4_bf16}, {NULL}, {NULL, dot_1x8_bf16}},
 };
 
 /* Rows of one tile: weights are read as they lie in memory, whole columns after each other. */

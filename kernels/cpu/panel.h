@@ -66,14 +66,14 @@ ALWAYS_INLINE void panel_tile(const struct panel_step *s, int rows, int cols, en
     const int64_t step = dot_step_elements(dtype), steps = s->k / step, row_bytes = s->row_bytes;
     const float *x = s->x;
     const char *w = s->w;
-    vf acc[DOT_TILE_ROWS][4];
+    vf acc[DOT_TILE_ROWS][8];
     for (int r = 0; r < rows; r++)
         for (int c = 0; c < cols; c++)
             acc[r][c] = s->first_block ? v_zero() : s->partial[r * cols + c];
     if (s->ahead) {
         for (int64_t i = 0; i < steps; i++, x += step * rows, w += 4 * V_WIDTH) {
             for (int c = 0; c < cols; c++)
-                __builtin_prefetch(w + c * row_bytes + s->ahead, 0, 3);
+                __builtin_prefetch(w + c * row_bytes + s->ahead, 0, 2);
             dot_step(acc, rows, cols, dtype, x, w, row_bytes);
         }
     } else {
@@ -129,9 +129,7 @@ static inline void panel_run_block(
 {
     const struct dot_job *job = p->job;
     int64_t row_bytes = job->k * p->element, at_k = (chunk * p->length + from) * p->element;
-    bool end = from + k == p->length && chunk + 1 == job->chunks;
-    /* After the last block comes the first one of the next panel. */
-    int64_t ahead = end ? PANEL_COLUMNS * row_bytes - at_k : k * p->element;
+    int64_t ahead = PANEL_WIDTH * row_bytes; /* the next group of columns, as in dot.h */
     const char *w = (const char *)job->w + p->first * row_bytes + at_k;
     float *sums = p->sums + (int64_t)chunk * job->rows * PANEL_COLUMNS;
     for (int at = 0; at < p->columns;) {
