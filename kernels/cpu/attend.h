@@ -14,6 +14,12 @@
 
 #include "kernels/cpu/dot.h"
 
+/* Where the keys and values of a block lie. */
+struct attend_place {
+    int64_t n; /* positions; 0 = there is no such block */
+    const char *key[ATTEND_BLOCK], *value[ATTEND_BLOCK];
+};
+
 /* Where things lie in the scratch memory of a job. */
 struct attend_state {
     const struct attend_job *job;
@@ -25,7 +31,8 @@ struct attend_state {
     float *sum;    /* [rows][width], elements as loads give them */
     float *most, *total, *scale;
     int64_t *begin, *end; /* positions that a row sees */
-    const char *key[ATTEND_BLOCK], *value[ATTEND_BLOCK];
+    int64_t seen, last;   /* positions [seen, last) are seen by some row */
+    struct attend_place places[2], *here, *next;
 };
 
 static inline int64_t attend_floats(int rows, int64_t head_dim)
@@ -66,40 +73,56 @@ static inline void attend_open(struct attend_state *s, const struct attend_job *
     memset(s->sum, 0, sizeof(float) * (size_t)(rows * s->width));
 }
 
-/* Where the keys and values of n positions lie. The first `skip` are seen by no row and may not be kept
- * any more: they get weight 0, and another position stands in for them. */
-static inline void attend_find(struct attend_state *s, int64_t block, int64_t skip, int64_t n)
+/* Positions before the first one that a row sees may not be kept any more: they get weight 0, and another
+ * position stands in for them. */
+static inline void attend_find(
+        const struct attend_state *s, struct attend_place *place, int64_t block)
 {
     const struct kv_layer *cache = &s->job->args->cache;
     int64_t bytes = s->job->head_dim * (cache->dtype == DTYPE_F32 ? 4 : 2);
-    for (int64_t j = 0; j < n; j++) {
-        int64_t pos = block + (j < skip ? skip : j);
+    int64_t n = s->last - block;
+    place->n = n < 0 ? 0 : n < ATTEND_BLOCK ? n : ATTEND_BLOCK;
+    for (int64_t j = 0; j < place->n; j++) {
+        int64_t pos = block + j < s->seen ? s->seen : block + j;
         int64_t at = (s->job->seq->blocks[pos / cache->block_tokens] * s->job->kv_heads
                              + s->job->kv_head)
                              * cache->block_tokens
                      + pos % cache->block_tokens;
-        s->key[j] = (const char *)cache->k + at * bytes;
-        s->value[j] = (const char *)cache->v + at * bytes;
+        place->key[j] = (const char *)cache->k + at * bytes;
+        place->value[j] = (const char *)cache->v + at * bytes;
     }
 }
 
-/* Scores of n positions for all rows; several at a time where they lie in one run of the cache. */
-static inline void attend_score(struct attend_state *s, int64_t n)
+/* While a block is scored, the next one comes into the second-level cache: pages lie anywhere, and the hardware
+ * does not know where. */
+ALWAYS_INLINE void attend_fetch(const struct attend_place *next, int64_t j, int64_t bytes)
+{
+    if (j >= next->n)
+        return;
+    for (int64_t at = 0; at < bytes; at += 64) {
+        __builtin_prefetch(next->key[j] + at, 0, 2);
+        __builtin_prefetch(next->value[j] + at, 0, 2);
+    }
+}
+
+/* Scores of a block for all rows; several at a time where they lie in one run of the cache. */
+static inline void attend_score(struct attend_state *s)
 {
     enum dtype dtype = s->job->args->cache.dtype;
+    const struct attend_place *here = s->here;
     int64_t k = s->job->head_dim, bytes = k * (dtype == DTYPE_F32 ? 4 : 2);
     int width = dot_columns(s->rows);
-    for (int64_t j = 0; j < n;) {
-        bool run = j + width <= n && s->key[j + width - 1] - s->key[j] == (width - 1) * bytes;
+    for (int64_t j = 0; j < here->n;) {
+        bool run = j + width <= here->n
+                   && here->key[j + width - 1] - here->key[j] == (width - 1) * bytes;
         int cols = run ? width : 1;
         for (int c = 0; c < cols; c++)
-            for (int64_t at = 0; at < bytes; at += 64)
-                __builtin_prefetch(s->value[j + c] + at, 0, 3);
+            attend_fetch(s->next, j + c, bytes);
         for (int first = 0, rows; first < s->rows; first += rows) {
             float sums[12];
             rows = dot_next_rows(s->rows - first);
             dot_tiles[dtype != DTYPE_F32][cols / 2][rows](
-                    sums, s->packed + first * s->width, s->key[j], bytes, k, first == 0);
+                    sums, s->packed + first * s->width, here->key[j], bytes, k, false);
             for (int64_t r = 0; r < rows; r++)
                 for (int64_t c = 0; c < cols; c++)
                     s->scores[(first + r) * ATTEND_BLOCK + j + c] = sums[cols * r + c];
@@ -178,7 +201,7 @@ ALWAYS_INLINE void attend_tile(struct attend_state *s, const struct attend_span 
         for (int64_t i = 0; i < vectors; i++)
             acc[r][i] = v_load(sum + r * s->width + i * VW) * v_set1(s->scale[span->first + r]);
     for (int64_t j = 0; j < span->n; j++) {
-        attend_load(v, s->value[j] + offset, cells, dtype, span->left);
+        attend_load(v, s->here->value[j] + offset, cells, dtype, span->left);
         for (int64_t r = 0; r < rows; r++)
             for (int64_t i = 0; i < vectors; i++)
                 acc[r][i] = v_fma(v_set1(weight[r * ATTEND_BLOCK + j]), v[i], acc[r][i]);
@@ -215,16 +238,20 @@ ALWAYS_INLINE void attend_add(struct attend_state *s, int64_t n, enum dtype dtyp
         attend_rows(s, r, 1, n, dtype);
 }
 
-/* Element i of a row stands where loads put it. */
+/* Elements of a row stand where loads put them: evens of a cell before its odds for bf16. */
 static inline void attend_store(const struct attend_state *s, int r, float *out)
 {
     const float *sum = s->sum + r * s->width;
+    const int64_t dim = s->job->head_dim;
     float total = s->total[r];
-    bool pairs = s->job->args->cache.dtype != DTYPE_F32;
-    for (int64_t i = 0; i < s->job->head_dim; i++) {
-        int64_t in_cell = i % s->cell;
-        int64_t at = pairs ? i - in_cell + in_cell / 2 + in_cell % 2 * VW : i;
-        out[i] = sum[at] / total;
+    if (s->job->args->cache.dtype == DTYPE_F32) {
+        for (int64_t i = 0; i < dim; i++)
+            out[i] = sum[i] / total;
+        return;
+    }
+    for (int64_t cell = 0; cell < dim; cell += 2 * V_WIDTH) {
+        for (int64_t i = 0; i < 2 * V_WIDTH && cell + i < dim; i++)
+            out[cell + i] = sum[cell + i / 2 + (i % 2 ? V_WIDTH : 0)] / total;
     }
 }
 
@@ -232,18 +259,24 @@ static inline void attend_run(const struct attend_job *job)
 {
     struct attend_state s;
     attend_open(&s, job);
-    int64_t first = s.begin[0], last = s.end[s.rows - 1];
-    for (int64_t block = first / ATTEND_BLOCK * ATTEND_BLOCK; block < last; block += ATTEND_BLOCK) {
-        int64_t n = last - block < ATTEND_BLOCK ? last - block : ATTEND_BLOCK;
-        int64_t skip = first > block ? first - block : 0;
-        attend_find(&s, block, skip, n);
-        attend_score(&s, n);
+    int64_t block = s.begin[0] / ATTEND_BLOCK * ATTEND_BLOCK;
+    s.seen = s.begin[0];
+    s.last = s.end[s.rows - 1];
+    s.here = &s.places[0];
+    s.next = &s.places[1];
+    attend_find(&s, s.here, block);
+    for (; block < s.last; block += ATTEND_BLOCK) {
+        struct attend_place *here = s.here;
+        attend_find(&s, s.next, block + ATTEND_BLOCK);
+        attend_score(&s);
         for (int r = 0; r < s.rows; r++)
             attend_soften(&s, r, block);
         if (job->args->cache.dtype == DTYPE_F32)
-            attend_add(&s, n, DTYPE_F32);
+            attend_add(&s, here->n, DTYPE_F32);
         else
-            attend_add(&s, n, DTYPE_BF16);
+            attend_add(&s, here->n, DTYPE_BF16);
+        s.here = s.next;
+        s.next = here;
     }
     for (int r = 0; r < s.rows; r++) {
         int64_t row = job->seq->row + job->q_begin + r / s.group;

@@ -76,7 +76,7 @@ static void read_part(void *arg, int part, int parts)
     int64_t end = r->n / parts * (part + 1) / 8 * 8;
     uint64_t sum[8] = {0};
     for (int64_t i = r->n / parts * part / 8 * 8; i < end; i += 8) {
-        __builtin_prefetch(r->words + i + 256);
+        __builtin_prefetch(r->words + i + 2048, 0, 2); /* as weights are, into the second level */
         for (int j = 0; j < 8; j++)
             sum[j] += r->words[i + j];
     }
