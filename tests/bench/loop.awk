@@ -10,10 +10,13 @@ function median(list, n,    i, j, t) {
     }
     return n == 0 ? 0 : n % 2 ? list[(n + 1) / 2] : (list[n / 2] + list[n / 2 + 1]) / 2
 }
-# Measured figure f of a plan: of one round, or with round 0 the median over rounds.
+# Measured figure f of a plan: the median over rounds, or of one round. Runs of its twin count for it.
 function measured(key, f, round,    i, n, list) {
-    if (round > 0) return value[key, f, round]
-    for (i = 1; i <= rounds; i++) if ((key, f, i) in value) list[++n] = value[key, f, i]
+    for (i = 1; i <= rounds; i++) {
+        if (round > 0 && i != round) continue
+        if ((key, f, i) in value) list[++n] = value[key, f, i]
+        if ((key in twin) && (twin[key], f, i) in value) list[++n] = value[twin[key], f, i]
+    }
     return median(list, n)
 }
 function error(f, round,    i, n, m, list) {
@@ -35,6 +38,14 @@ function regret(round,    i, m, best, mine, worst) {
     return worst
 }
 function of(what, round) { return what == 0 ? regret(round) : error(what, round) }
+BEGIN {
+    n_same = split(same, pairs, ",")
+    for (i = 1; i < n_same; i++) {
+        split(pairs[i], part, " ")
+        twin[pairs[i]] = part[1] " chosen"
+        twin[part[1] " chosen"] = pairs[i]
+    }
+}
 function figure(name, what, wanted,    r, x, lo, hi) {
     lo = hi = of(what, 1)
     for (r = 2; r <= rounds; r++) {
@@ -69,6 +80,7 @@ END {
             if (lo == "" || x < lo) lo = x
             if (hi == "" || x > hi) hi = x
         }
+        if (lo != "") list[++n_list] = (hi - lo) / 2 / measured(k, 1, 0)
         m = measured(k, 1, 0); t = measured(k, 2, 0); p = measured(k, 3, 0)
         printf "%-27s %9.2f %9.2f %+6.1f%% %8.2f %8.2f  %8.0f %8.0f %+6.1f%%  %8.2f %8.2f %+6.1f%%\n", k,
             predicted[k, 1], m, 100 * (predicted[k, 1] / m - 1), lo, hi,
@@ -81,6 +93,9 @@ END {
     figure("error.ttft", 2, 0.1)
     figure("error.tpot", 3, 0.1)
     figure("regret", 0, 0.05)
+    noise = median(list, n_list)
+    printf "%-18s %6.2f %%   (half the spread of a plan's own runs)\n", "noise", 100 * noise
+    printf "    \"noise\": {\"value\": %.6f, \"unit\": \"fraction\", \"lo\": %.6f, \"hi\": %.6f},\n", noise, noise, noise >json
     printf "plans              %6d\n", n_keys
     printf "    \"plans\": {\"value\": %d, \"unit\": \"count\", \"lo\": %d, \"hi\": %d, \"wanted\": 14}\n  }\n}\n", n_keys, n_keys, n_keys >json
 }
