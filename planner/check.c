@@ -149,10 +149,9 @@ static bool check_limits(struct checker *c, int r, const struct plan_replica *re
                 "needed",
                 r, (long long)replica->kv_blocks, c->plan->max_len, (long long)longest);
     for (int s = 1; s < replica->n_stages; s++)
-        if (replica->stages[s].tp != replica->stages[0].tp
-                || replica->stages[s].attention_dp != replica->stages[0].attention_dp)
+        if (replica->stages[s].attention_dp != replica->stages[0].attention_dp)
             return err_at(c->err, replica->stages[s].pos,
-                    "replica %d stage %d: tp and attention_dp must be the same on every stage of a "
+                    "replica %d stage %d: attention_dp must be the same on every stage of a "
                     "replica",
                     r, s);
     return true;

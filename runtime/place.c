@@ -77,6 +77,11 @@ static bool check_plan(const struct plan *plan, const struct model *model, struc
             return err_at(err, replica->pos,
                     "a replica needs stages, max_seqs, max_tokens, "
                     "in_flight and kv_blocks of at least 1");
+        if (replica->role != ROLE_MIXED)
+            return err_at(err, replica->pos,
+                    "replica %d has the role %s, which the runtime does not execute yet: plan with "
+                    "--pools mixed, or `shardwright simulate` this plan",
+                    r, replica_role_names[replica->role]);
         if (replica->in_flight > replica->n_stages)
             return err_at(err, replica->pos,
                     "in_flight is %d, expected 1 to the %d stages there are", replica->in_flight,

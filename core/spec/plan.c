@@ -4,6 +4,8 @@
 
 #include "core/file.h"
 
+const char *const replica_role_names[] = {"mixed", "prefill", "decode", NULL};
+
 #define AT(member) offsetof(struct plan_stage, member)
 static const struct conf_field stage_fields[] = {
         {"first_layer", CONF_INT, AT(first_layer), .required = true, .min = 0, .max = 65535,
@@ -31,6 +33,8 @@ static const struct conf_table stage_table = {
 
 #define AT(member) offsetof(struct plan_replica, member)
 static const struct conf_field replica_fields[] = {
+        {"role", CONF_ENUM, AT(role), .names = replica_role_names, .def = "mixed",
+                .help = "whole requests, or one side of separate prefill and decode pools"},
         {"max_seqs", CONF_INT, AT(max_seqs), .required = true, .min = 1, .max = 1 << 20,
                 .pos = AT(pos), .help = "sequences that step together in one micro-batch"},
         {"max_tokens", CONF_INT, AT(max_tokens), .required = true, .min = 1, .max = 1 << 24,
@@ -39,6 +43,9 @@ static const struct conf_field replica_fields[] = {
                 .help = "micro-batches in the pipeline, at most the number of stages"},
         {"kv_blocks", CONF_I64, AT(kv_blocks), .required = true, .min = 1, .max = 1LL << 40,
                 .help = "KV blocks of each attention-dp group, on every stage"},
+        {"kv_rate", CONF_RATE, AT(kv_rate),
+                .help = "prefill: at which caches leave the replica; absent = at once"},
+        {"kv_latency", CONF_US, AT(kv_latency_us), .help = "prefill: of handing one cache on"},
         {"stages", CONF_STRUCT_LIST, AT(stages), .count = AT(n_stages), .required = true,
                 .sub = &stage_table, .help = "pipeline stages in order"},
         {0}};
@@ -76,6 +83,7 @@ static const struct conf_field certificate_fields[] = {
         {"solve_s", CONF_DOUBLE, AT(solve_s), .help = "seconds the solver took"},
         {"programs", CONF_I64, AT(programs), .help = "integer programs solved"},
         {"nodes", CONF_I64, AT(nodes), .help = "branch-and-bound nodes"},
+        {"columns", CONF_I64, AT(columns), .help = "replica patterns that were priced in"},
         {"oracle", CONF_STRING, AT(oracle), .help = "who proved it"},
         {"forced", CONF_BOOL, AT(forced), .help = "the plan was forced: no claim is made"}, {0}};
 static const struct conf_table certificate_table = {.size = sizeof(((struct plan *)0)->certificate),
@@ -175,11 +183,34 @@ static bool check_replica(
                 replica->in_flight, replica->n_stages);
     int first = 0;
     for (int i = 0; i < replica->n_stages; i++) {
+        if (replica->stages[i].attention_dp != replica->stages[0].attention_dp)
+            return err_at(err, replica->stages[i].pos,
+                    "attention_dp is %d here and %d on the first stage, expected the same on every "
+                    "stage of a replica",
+                    replica->stages[i].attention_dp, replica->stages[0].attention_dp);
         if (!check_stage(plan, &replica->stages[i], first, taken, err))
             return false;
         first = replica->stages[i].end_layer;
     }
     return true;
+}
+
+/* Prefill and decode replicas need each other. */
+static bool check_roles(const struct plan *plan, struct err *err)
+{
+    const struct plan_replica *prefill = NULL;
+    const struct plan_replica *decode = NULL;
+    for (int i = 0; i < plan->n_replicas; i++) {
+        if (plan->replicas[i].role == ROLE_PREFILL)
+            prefill = &plan->replicas[i];
+        if (plan->replicas[i].role == ROLE_DECODE)
+            decode = &plan->replicas[i];
+    }
+    if ((prefill == NULL) == (decode == NULL))
+        return true;
+    return err_at(err, prefill != NULL ? prefill->pos : decode->pos,
+            "a %s replica without a %s replica, expected both or neither",
+            prefill != NULL ? "prefill" : "decode", prefill != NULL ? "decode" : "prefill");
 }
 
 bool plan_consistent(const struct plan *plan, struct err *err)
@@ -197,7 +228,7 @@ bool plan_consistent(const struct plan *plan, struct err *err)
                     "rank %d of %d has no stage, expected every rank in one", i, plan->n_ranks);
     }
     arena_free(&scratch);
-    return ok;
+    return ok && check_roles(plan, err);
 }
 
 bool plan_read_file(struct plan *out, const char *path, struct arena *arena, struct err *err)
@@ -263,10 +294,12 @@ static char *show_replica(const struct plan_replica *r, int n, struct arena *are
     char *flight = r->n_stages > 1 ? arena_printf(arena, " in_flight=%d", r->in_flight)
                                    : arena_strdup(arena, "");
     return arena_printf(arena,
-            "tp=%s pp=%d dp=%d ep=%s adp=%s threads=%s layers=%s max_seqs=%d max_tokens=%d%s",
+            "tp=%s pp=%d dp=%d ep=%s adp=%s threads=%s layers=%s max_seqs=%d max_tokens=%d%s%s",
             over_stages(r, tp_of, arena), r->n_stages, n, over_stages(r, ep_of, arena),
             over_stages(r, attention_dp_of, arena), over_stages(r, threads_of, arena), layers,
-            r->max_seqs, r->max_tokens, flight);
+            r->max_seqs, r->max_tokens, flight,
+            r->role == ROLE_MIXED ? ""
+                                  : arena_printf(arena, " role=%s", replica_role_names[r->role]));
 }
 
 char *plan_show(const struct plan *plan, struct arena *arena)

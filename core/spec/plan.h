@@ -26,13 +26,31 @@ struct plan_stage {
     struct pos pos;
 };
 
+/* What a replica does with a request. A plan with prefill replicas has decode replicas and the reverse. */
+enum replica_role {
+    ROLE_MIXED,   /* prompt and output */
+    ROLE_PREFILL, /* the prompt and the first token; then the cache goes to a decode replica */
+    ROLE_DECODE   /* the other tokens, once the cache has arrived */
+};
+extern const char *const replica_role_names[]; /* "mixed" ...; NULL-terminated */
+
+/*
+ * A copy of the model. Stages may differ in tp, ep, threads and kind; attention_dp is the same on every
+ * stage, because a group's sequences, chunk budget and blocks go through the whole pipeline together.
+ * Stages and their ranks are in order: index i of a stage is ranks[i].
+ */
 struct plan_replica {
     struct plan_stage *stages;
     int n_stages;
+    int role;     /* enum replica_role */
     int max_seqs; /* sequences that step together, over all attention-dp groups and one micro-batch */
     int max_tokens;    /* tokens in one step of one attention-dp group: the chunk budget */
     int in_flight;     /* micro-batches in the pipeline: 1..n_stages */
     int64_t kv_blocks; /* per attention-dp group, the same on every stage */
+    /* prefill: the cache of a prompt arrives latency + bytes / rate after its last step, bytes being those
+     * of its blocks over all stages. Of the whole replica, transfers one after the other. 0 = at once. */
+    double kv_rate; /* bytes/s */
+    double kv_latency_us;
     struct pos pos;
 };
 
@@ -71,6 +89,7 @@ struct plan {
         double value, bound, gap_frac;
         double solve_s; /* left out with --reproducible, so that plans compare byte for byte */
         int64_t programs, nodes;
+        int64_t columns;    /* replica patterns that the master program chose from */
         const char *oracle; /* "glpk 5.0", "checked by plan_check" */
         bool forced;        /* --force: no claim of optimality */
     } certificate;
@@ -84,7 +103,8 @@ extern const struct conf_table plan_table; /* "shardwright-plan" 1 */
 
 MUST_CHECK bool plan_read_file(
         struct plan *out, const char *path, struct arena *arena, struct err *err);
-/* Layers and ranks are each held once, sizes agree. Knows neither model nor cluster; reading calls it. */
+/* Layers and ranks are each held once, sizes and roles agree. Knows neither model nor cluster; reading
+ * calls it. */
 MUST_CHECK bool plan_consistent(const struct plan *plan, struct err *err);
 MUST_CHECK bool plan_write_file(const struct plan *plan, const char *path, struct err *err);
 /* "tp=2 pp=2 dp=1 ep=1 adp=1 threads=1 layers=14+14 max_seqs=16 max_tokens=256" */
