@@ -1,62 +1,10 @@
 #include "core/sched_state.h"
 
 #include <stdlib.h>
-#include <string.h>
-
-int64_t sched_blocks_for(const struct sched *s, int64_t tokens)
-{
-    return (tokens + s->limits.block_tokens - 1) / s->limits.block_tokens;
-}
 
 const struct request *sched_request(const struct sched *s, int32_t i)
 {
     return &s->requests->items[s->mine[i]];
-}
-
-void sched_queue_push(struct sched *s, struct sched_queue *q, int32_t i)
-{
-    s->seqs[i].next = -1;
-    if (q->first < 0)
-        q->first = i;
-    else
-        s->seqs[q->last].next = i;
-    q->last = i;
-}
-
-/* Keeps the queue ascending, that is oldest first. */
-void sched_queue_insert(struct sched *s, struct sched_queue *q, int32_t i)
-{
-    int32_t before = -1, at = q->first;
-
-    while (at >= 0 && at < i) {
-        before = at;
-        at = s->seqs[at].next;
-    }
-    s->seqs[i].next = at;
-    if (before < 0)
-        q->first = i;
-    else
-        s->seqs[before].next = i;
-    if (at < 0)
-        q->last = i;
-}
-
-void sched_queue_remove(struct sched *s, struct sched_queue *q, int32_t i)
-{
-    int32_t before = -1, at = q->first;
-
-    while (at >= 0 && at != i) {
-        before = at;
-        at = s->seqs[at].next;
-    }
-    if (at < 0)
-        return;
-    if (before < 0)
-        q->first = s->seqs[i].next;
-    else
-        s->seqs[before].next = s->seqs[i].next;
-    if (q->last == i)
-        q->last = before;
 }
 
 static bool check_limits(const struct sched_limits *limits, struct err *err)
@@ -79,15 +27,19 @@ static bool check_requests(struct sched *s, struct err *err)
 {
     for (int64_t i = 0; i < s->n_mine; i++) {
         const struct request *r = sched_request(s, (int32_t)i);
-        int64_t blocks = sched_blocks_for(s, r->prompt_len + r->output_len);
+        int64_t output = s->limits.role == SCHED_PREFILL ? 1 : r->output_len;
+        int64_t blocks = sched_blocks_for(s, r->prompt_len + output);
+
+        if (r->priority < 0 || r->priority >= SCHED_PRIORITIES)
+            return err_set(err, ERR_INPUT, "request %lld has priority %d, expected 0 to %d",
+                    (long long)s->mine[i], r->priority, SCHED_PRIORITIES - 1);
 
         if (blocks > s->limits.n_blocks)
             return err_set(err, ERR_NO,
                     "request %lld needs %lld KV blocks (%lld + %lld tokens, %d a block), a pool "
                     "has %lld: raise kv_blocks or leave the request out",
                     (long long)s->mine[i], (long long)blocks, (long long)r->prompt_len,
-                    (long long)r->output_len, s->limits.block_tokens,
-                    (long long)s->limits.n_blocks);
+                    (long long)output, s->limits.block_tokens, (long long)s->limits.n_blocks);
         if (blocks > s->table_blocks)
             s->table_blocks = blocks;
     }
@@ -107,13 +59,10 @@ static bool alloc_pools(struct sched *s)
         struct sched_pool *pool = &s->pools[p];
 
         pool->ready = pool->prefill = pool->preempted = (struct sched_queue){-1, -1};
-        pool->free_blocks = zeroed(l->n_blocks, sizeof(int32_t));
+        pool->oldest = pool->youngest = -1;
         pool->items = zeroed(l->max_seqs, sizeof(struct sched_item));
-        if (!pool->free_blocks || !pool->items)
+        if (!pool->items || !block_pool_init(&pool->blocks, l->n_blocks, l->prefix_cache))
             return false;
-        pool->n_free = l->n_blocks;
-        for (int64_t b = 0; b < l->n_blocks; b++)
-            pool->free_blocks[b] = (int32_t)(l->n_blocks - 1 - b);
     }
     for (int b = 0; b < l->in_flight; b++) {
         s->batches[b].id = -1;
@@ -124,27 +73,50 @@ static bool alloc_pools(struct sched *s)
     return true;
 }
 
+/* Every level gets as much of the heaps' room as it has requests with deadlines. */
+static bool alloc_queues(struct sched *s)
+{
+    int64_t n[SCHED_PRIORITIES] = {0}, at = 0;
+
+    s->refused = (struct sched_queue){-1, -1};
+    for (int64_t i = 0; i < s->n_mine; i++) {
+        const struct request *r = sched_request(s, (int32_t)i);
+
+        s->seqs[i].slot = s->seqs[i].next = s->seqs[i].prev = -1;
+        s->seqs[i].priority = (uint8_t)r->priority;
+        s->seqs[i].produced = s->limits.role == SCHED_DECODE;
+        n[r->priority] += r->deadline_ns > 0;
+        if (r->priority >= s->n_levels)
+            s->n_levels = r->priority + 1;
+    }
+    for (int p = 0; p < SCHED_PRIORITIES; p++)
+        at += n[p];
+    s->has_deadlines = at > 0;
+    s->urgent = zeroed(at, sizeof *s->urgent);
+    at = 0;
+    for (int p = 0; s->urgent && p < SCHED_PRIORITIES; p++) {
+        s->levels[p] = (struct sched_level){.plain = {-1, -1}, .urgent = s->urgent + at};
+        at += n[p];
+    }
+    return s->urgent != NULL;
+}
+
 static bool alloc_state(struct sched *s)
 {
     int64_t slots = (int64_t)s->limits.max_seqs * s->limits.in_flight;
 
     s->n_slots = slots < s->n_mine ? slots : s->n_mine;
     s->seqs = zeroed(s->n_mine, sizeof *s->seqs);
-    s->slot_seq = zeroed(s->n_slots, sizeof(int32_t));
     s->free_slots = zeroed(s->n_slots, sizeof(int32_t));
     s->tables = zeroed(s->n_slots * s->table_blocks, sizeof(int32_t));
     s->pools = zeroed(s->limits.n_pools, sizeof *s->pools);
     s->batches = zeroed(s->limits.in_flight, sizeof *s->batches);
-    if (!s->seqs || !s->slot_seq || !s->free_slots || !s->tables || !s->pools || !s->batches)
+    if (!s->seqs || !s->free_slots || !s->tables || !s->pools || !s->batches)
         return false;
     s->n_free_slots = s->n_slots;
-    for (int64_t i = 0; i < s->n_slots; i++) {
+    for (int64_t i = 0; i < s->n_slots; i++)
         s->free_slots[i] = (int32_t)(s->n_slots - 1 - i);
-        s->slot_seq[i] = -1;
-    }
-    for (int64_t i = 0; i < s->n_mine; i++)
-        s->seqs[i].slot = s->seqs[i].next = -1;
-    return alloc_pools(s);
+    return alloc_queues(s) && alloc_pools(s);
 }
 
 struct sched *sched_open(const struct sched_limits *limits, const struct requests *requests,
@@ -185,7 +157,7 @@ void sched_close(struct sched *s)
     if (!s)
         return;
     for (int p = 0; s->pools && p < s->limits.n_pools; p++) {
-        free(s->pools[p].free_blocks);
+        block_pool_fini(&s->pools[p].blocks);
         free(s->pools[p].items);
     }
     for (int b = 0; s->batches && b < s->limits.in_flight; b++)
@@ -193,33 +165,10 @@ void sched_close(struct sched *s)
     free(s->pools);
     free(s->batches);
     free(s->seqs);
-    free(s->slot_seq);
+    free(s->urgent);
     free(s->free_slots);
     free(s->tables);
     free(s->local);
     free(s->mine);
     free(s);
-}
-
-void sched_take_blocks(struct sched *s, struct sched_pool *pool, struct sched_seq *seq, int64_t n)
-{
-    int32_t *table = s->tables + seq->slot * s->table_blocks;
-
-    while (seq->n_blocks < n)
-        table[seq->n_blocks++] = pool->free_blocks[--pool->n_free];
-}
-
-/* Takes a sequence out of its pool: its blocks and its slot are free again. */
-void sched_release(struct sched *s, int32_t i)
-{
-    struct sched_seq *seq = &s->seqs[i];
-    struct sched_pool *pool = &s->pools[seq->pool];
-    const int32_t *table = s->tables + seq->slot * s->table_blocks;
-
-    while (seq->n_blocks > 0)
-        pool->free_blocks[pool->n_free++] = table[--seq->n_blocks];
-    s->slot_seq[seq->slot] = -1;
-    s->free_slots[s->n_free_slots++] = seq->slot;
-    seq->slot = -1;
-    pool->n_active--;
 }

@@ -123,6 +123,8 @@ static const struct conf_field plan_fields[] = {
                 .help = "longest sequence, prompt and output"},
         {"deterministic", CONF_BOOL, AT(deterministic), .def = "false",
                 .help = "the same tokens for every plan, bit for bit; slower"},
+        {"prefix_cache", CONF_BOOL, AT(prefix_cache), .def = "false",
+                .help = "prompts that begin alike share their KV blocks"},
         {"n_ranks", CONF_INT, AT(n_ranks), .required = true, .min = 1, .max = 1 << 20,
                 .help = "ranks in all"},
         {"replicas", CONF_STRUCT_LIST, AT(replicas), .count = AT(n_replicas), .required = true,

@@ -80,6 +80,7 @@ struct plan {
     int block_tokens;
     int max_len; /* longest sequence, prompt and output */
     bool deterministic;
+    bool prefix_cache;             /* blocks of known prompts are kept and shared: core/sched.h */
     struct plan_replica *replicas; /* one entry each, already expanded */
     int n_replicas;
     int n_ranks; /* in all */

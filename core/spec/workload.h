@@ -31,6 +31,14 @@ struct length_spec {
     double sigma;     /* lognormal: of the logarithm */
 };
 
+/* A share of the requests, drawn by the seed. */
+struct workload_class {
+    const char *name;
+    double share; /* relative to the others' */
+    int64_t priority;
+    double deadline_us; /* 0 = that of admission */
+};
+
 struct workload {
     const char *name;
     int64_t requests; /* 0 = all of the trace */
@@ -58,6 +66,12 @@ struct workload {
         double ttft_us, tpot_us; /* 0 = none */
         double percentile;       /* fraction of requests that must meet it, default 0.9 */
     } slo;
+    struct {
+        int64_t max_queue;  /* per replica: core/sched.h; 0 = any number may wait */
+        double deadline_us; /* from arrival to the first step; 0 = none */
+    } admission;
+    struct workload_class *classes; /* none = all alike, priority 0 */
+    int n_classes;
     struct pos requests_pos, arrival_pos, prompt_pos, output_pos, trace_pos;
 };
 
@@ -67,11 +81,14 @@ struct request {
     uint64_t seed;                  /* of its prompt tokens and its sampling */
     const int64_t *prefix_hash;     /* Mooncake: one per 512-token block; NULL = none */
     int n_prefix_hash;
+    int priority;        /* 0 to 15, larger goes first */
+    int64_t deadline_ns; /* from the start of the run; not begun by then = refused; 0 = none */
 };
 
 struct requests {
     struct request *items; /* ascending arrival */
     int64_t n;
+    int hash_tokens; /* prompt tokens that a prefix hash stands for; 0 = 512, as Mooncake's */
 };
 
 extern const struct conf_table workload_table; /* "shardwright-workload" 1 */
