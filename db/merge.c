@@ -26,7 +26,7 @@ static const struct rule {
         {"device", "WHERE name=?1"},
         {"op_point", "WHERE device=?1 AND kind=?3 AND dtype=?4 AND degree=?5 AND busy=?6 AND d0=?7 "
                      "AND d1=?8 AND "
-                     "d2=?9 AND d3=?10 AND d4=?11 AND d5=?12"},
+                     "d2=?9 AND d3=?10 AND d4=?11 AND d5=?12 AND nodes=?26"},
         {"ceiling", "WHERE device=?1 AND degree=?3 AND busy=?4"},
         {"plan", "WHERE digest=?1"},
         {"run", "WHERE uid=?1"},

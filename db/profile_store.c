@@ -62,7 +62,7 @@ static bool device_id(int64_t *id, struct db *db, const char *device, bool make,
 
 static const char point_key[] = "WHERE device=?1 AND kind=?2 AND dtype=?3 AND degree=?4 AND "
                                 "busy=?5 AND d0=?6 AND d1=?7 AND "
-                                "d2=?8 AND d3=?9 AND d4=?10 AND d5=?11";
+                                "d2=?8 AND d3=?9 AND d4=?10 AND d5=?11 AND nodes=?12";
 
 static bool find_point(
         int64_t *id, struct db *db, int64_t device, const struct op *op, struct err *err)
@@ -70,7 +70,8 @@ static bool find_point(
     return sql_find(id, db, "op_point", point_key,
             VALUES(V_INT(device), V_TEXT(op_kind_names[op->kind]), V_TEXT(dtype_names[op->dtype]),
                     V_INT(op->degree), V_INT(op->busy), V_INT(op->dim[0]), V_INT(op->dim[1]),
-                    V_INT(op->dim[2]), V_INT(op->dim[3]), V_INT(op->dim[4]), V_INT(op->dim[5])),
+                    V_INT(op->dim[2]), V_INT(op->dim[3]), V_INT(op->dim[4]), V_INT(op->dim[5]),
+                    V_INT(op->nodes)),
             err);
 }
 
@@ -88,7 +89,7 @@ static bool insert_point(struct db *db, int64_t device, int64_t provenance,
                     V_REAL(point->q1_us), V_REAL(point->q3_us), V_REAL(point->p99_us),
                     V_REAL(point->mad_us), V_INT(point->samples), V_INT(point->cold),
                     V_TEXT(cost_source_names[point->source]), V_TEXT(point->stop),
-                    V_BLOB(samples, point->samples * (int64_t)sizeof *samples)),
+                    V_BLOB(samples, point->samples * (int64_t)sizeof *samples), V_INT(op->nodes)),
             err);
 }
 
@@ -140,7 +141,8 @@ static bool read_point(struct profile_point *point, struct db *db, const struct 
     point->op = (struct op){.kind = (enum op_kind)kind,
             .dtype = (enum dtype)dtype,
             .degree = (int32_t)sql_int(rows, 2),
-            .busy = (int32_t)sql_int(rows, 3)};
+            .busy = (int32_t)sql_int(rows, 3),
+            .nodes = (int32_t)sql_int(rows, 22)};
     for (int d = 0; d < OP_DIMS; d++)
         point->op.dim[d] = sql_int(rows, 4 + d);
     point->cost_us = sql_real(rows, 10);
@@ -183,7 +185,7 @@ static bool read_points(
     ok = ok
          && sql_select(&rows, db, "op_point",
                  "kind,dtype,degree,busy,d0,d1,d2,d3,d4,d5,cost_us,lo_us,hi_us,min_us,q1_us,q3_us,"
-                 "p99_us,mad_us,n_samples,cold,source,stop",
+                 "p99_us,mad_us,n_samples,cold,source,stop,nodes",
                  "WHERE device=?1 ORDER BY id", VALUES(V_INT(device)), err);
     /* Another process may add points meanwhile: they are left for the next reading. */
     while (ok && out->n < most && sql_next(&rows, err))

@@ -178,9 +178,9 @@ bool sql_insert(
     for (int i = 0; i < values.n; i++)
         len += snprintf(marks + len, sizeof marks - (size_t)len, ",?%d", i + 1);
     snprintf(sql, sizeof sql,
-            "INSERT INTO %s SELECT n%s,row_sum('%s',n%s) FROM (SELECT ifnull(max(id),0)+1 AS n "
-            "FROM %s)",
-            table, marks, table, marks, table);
+            "INSERT INTO %s (id,%s,row_sum) SELECT n%s,row_sum('%s',n%s) FROM (SELECT "
+            "ifnull(max(id),0)+1 AS n FROM %s)",
+            table, db_columns_of(db, table), marks, table, marks, table);
     if (!sql_run(db, sql, values, err))
         return false;
     *id = sqlite3_last_insert_rowid(db->handle);

@@ -40,7 +40,8 @@ static int64_t ceil_div(int64_t a, int64_t b)
 
 static bool same_op(const struct op *a, const struct op *b)
 {
-    if (a->kind != b->kind || a->dtype != b->dtype || a->degree != b->degree)
+    if (a->kind != b->kind || a->dtype != b->dtype || a->degree != b->degree
+            || a->nodes != b->nodes)
         return false;
     for (int i = 0; i < OP_DIMS; i++)
         if (a->dim[i] != b->dim[i])
@@ -90,6 +91,12 @@ static void add_norm(struct sink *sink, const struct split *split, int64_t m, in
     add(sink, op, count);
 }
 
+int graph_nodes(const struct split *split, int ranks)
+{
+    int per_node = split->nodes > 1 ? split->tp * split->attention_dp / split->nodes : ranks;
+    return ranks <= per_node || per_node < 1 ? 0 : ranks / per_node;
+}
+
 static void add_bytes(struct sink *sink, const struct split *split, enum op_kind kind,
         int64_t bytes, int64_t count)
 {
@@ -98,6 +105,8 @@ static void add_bytes(struct sink *sink, const struct split *split, enum op_kind
         op.degree = split->tp * split->attention_dp;
     else if (kind != OP_COPY)
         op.degree = split->tp;
+    if (kind != OP_COPY)
+        op.nodes = graph_nodes(split, op.degree);
     op.dim[0] = bytes;
     if (kind == OP_COPY || op.degree > 1)
         add(sink, op, count);

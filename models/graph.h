@@ -20,7 +20,10 @@ struct split {
     int busy; /* ranks of the host that work at once */
     enum dtype dtype, kv_dtype;
     bool deterministic;
+    int nodes; /* machines that the tp * attention_dp ranks are spread over, in equal parts; 0 = one */
 };
+/* Machines that `ranks` neighbouring ranks of the stage are spread over; 0 = they are on one. For op.nodes. */
+int graph_nodes(const struct split *split, int ranks);
 
 struct seq_shape {
     int64_t q_len, kv_len; /* kv_len includes q_len */

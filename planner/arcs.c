@@ -62,6 +62,7 @@ struct split arcs_split(const struct arcs *arcs, const struct config *config, in
     int ranks = split.tp * split.attention_dp;
     int host = cost_node_devices(cost_cluster(arcs->costs), kind) / split.threads;
     split.busy = cost_busy(config->dp, config->pp, ranks, config->in_flight, host > 0 ? host : 1);
+    split.nodes = cost_group_nodes(cost_cluster(arcs->costs), kind, config->layout->group);
     return split;
 }
 

@@ -82,9 +82,10 @@ static bool check_device(struct checker *c, int r, int s, const struct plan_stag
         devices += (int64_t)c->cluster->nodes[i].devices * c->cluster->nodes[i].count;
     }
     int group = stage->n_ranks * stage->threads;
-    if (group > node)
+    if (node < 1 || (group > node && group % node != 0))
         return err_at(c->err, stage->pos,
-                "replica %d stage %d takes %d devices of one node; the largest node of %s has %d",
+                "replica %d stage %d takes %d devices, expected some of one node or whole nodes; "
+                "the largest node of %s has %d",
                 r, s, group, kind->name, node);
     c->kind_used[k] += group;
     if (c->kind_used[k] > devices)

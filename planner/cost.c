@@ -61,6 +61,10 @@ static bool open_kind(struct cost_model *costs, int k, const struct profile *pro
         device.link_bytes_per_s = costs->inside->rate;
         device.link_us = costs->inside->latency_us;
     }
+    if (costs->between != NULL) {
+        device.between_bytes_per_s = costs->between->rate;
+        device.between_us = costs->between->latency_us;
+    }
     costs->lookups[k] = lookup_open_device(profile, &device, err);
     if (costs->lookups[k] == NULL)
         return false;
@@ -219,12 +223,11 @@ double cost_send_us(struct cost_model *costs, int kind, const struct split *spli
     int64_t bytes = graph_boundary_bytes(costs->model, split, tokens);
     if (bytes <= 0)
         return 0;
-    if (between_nodes && costs->between != NULL)
-        return costs->between->latency_us + (double)bytes / costs->between->rate * 1e6;
     struct op op = {.kind = OP_SEND_RECV,
             .dtype = DTYPE_F32,
             .degree = 2,
             .busy = split->busy,
+            .nodes = between_nodes ? 2 : 0,
             .dim = {bytes}};
     return lookup_cost(costs->lookups[kind], &op).us;
 }
@@ -258,13 +261,26 @@ int cost_node_devices(const struct cluster *cluster, int kind)
     return most;
 }
 
+int cost_group_nodes(const struct cluster *cluster, int kind, int group)
+{
+    int node = cost_node_devices(cluster, kind);
+    return node < 1 || group <= node ? 0 : group % node == 0 ? group / node : -1;
+}
+
 int64_t cost_groups(const struct cluster *cluster, int kind, int group)
 {
     int64_t groups = 0;
-    for (int i = 0; i < cluster->n_nodes; i++)
-        if (strcmp(cluster->nodes[i].kind, cluster->kinds[kind].name) == 0)
-            groups += (int64_t)cluster->nodes[i].count * (cluster->nodes[i].devices / group);
-    return groups;
+    int64_t whole = 0;
+    int node = cost_node_devices(cluster, kind);
+    int nodes = cost_group_nodes(cluster, kind, group);
+    for (int i = 0; i < cluster->n_nodes; i++) {
+        const struct cluster_node *at = &cluster->nodes[i];
+        if (strcmp(at->kind, cluster->kinds[kind].name) != 0)
+            continue;
+        groups += (int64_t)at->count * (at->devices / group);
+        whole += at->devices == node ? at->count : 0;
+    }
+    return nodes > 1 ? whole / nodes : nodes < 0 ? 0 : groups;
 }
 
 struct split cost_plan_split(const struct plan *plan, const struct plan_replica *replica,
@@ -287,6 +303,8 @@ struct split cost_plan_split(const struct plan *plan, const struct plan_replica 
             .dtype = (enum dtype)plan->dtype,
             .kv_dtype = (enum dtype)plan->kv_dtype,
             .deterministic = plan->deterministic,
+            .nodes = *kind >= 0 ? cost_group_nodes(cluster, *kind, stage->n_ranks * stage->threads)
+                                : 0,
     };
 }
 

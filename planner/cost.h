@@ -54,8 +54,11 @@ int cost_busy(int n_replicas, int n_stages, int stage_ranks, int in_flight, int6
 /* The split of a plan's stage, busy included. kind: index of its device kind, -1 when unknown. */
 struct split cost_plan_split(const struct plan *plan, const struct plan_replica *replica,
         const struct plan_stage *stage, const struct cluster *cluster, int *kind);
-/* Devices of the largest node of a kind, and nodes of that size or larger in which `group` fits. */
+/* Devices of the largest node of a kind. */
 int cost_node_devices(const struct cluster *cluster, int kind);
+/* Whole nodes (the kind's largest) that a group of devices takes; 0 = it fits into one, -1 = no whole number. */
+int cost_group_nodes(const struct cluster *cluster, int kind, int group);
+/* How many such groups there are, one beside the other. */
 int64_t cost_groups(const struct cluster *cluster, int kind, int group);
 
 /* One stage priced again and again, as the simulator does: shapes seen before are remembered. */

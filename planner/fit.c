@@ -45,6 +45,8 @@ int fit_compare_sites(const struct op *a, const struct op *b)
         return a->degree < b->degree ? -1 : 1;
     if (a->busy != b->busy)
         return a->busy < b->busy ? -1 : 1;
+    if (a->nodes != b->nodes)
+        return a->nodes < b->nodes ? -1 : 1;
     for (int d = size_dims(a->kind); d < OP_DIMS; d++)
         if (a->dim[d] != b->dim[d])
             return a->dim[d] < b->dim[d] ? -1 : 1;

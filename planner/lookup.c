@@ -196,8 +196,10 @@ static const struct fit_site *find_similar(
         const struct op *at = &lookup->sites[i].points->op;
         struct op like = *op;
         like.busy = at->busy;
-        if (any_degree)
+        if (any_degree) {
             like.degree = at->degree;
+            like.nodes = op->nodes > 0 && at->nodes > 0 ? at->nodes : op->nodes;
+        }
         if (at->kind != op->kind || fit_compare_sites(at, &like) != 0)
             continue;
         double distance = fabs(log((at->busy + 0.1) / (op->busy + 0.1)))
@@ -222,7 +224,7 @@ static bool from_neighbours(struct cost *out, struct lookup *lookup, const struc
     for (int64_t i = 0; i < lookup->n_sites; i++) {
         const struct op *at = &lookup->sites[i].points->op;
         if (at->kind != op->kind || at->dtype != op->dtype || at->degree != op->degree
-                || at->busy != op->busy)
+                || at->busy != op->busy || at->nodes != op->nodes)
             continue;
         double distance = fit_distance(at, op);
         if (distance > 4) /* four powers of two away says nothing */
@@ -285,10 +287,13 @@ static struct cost from_roofline(const struct lookup *lookup, const struct op *o
 {
     struct cost cost = {0};
     if (op_is_collective(op->kind)) {
-        double rate = lookup->device.link_bytes_per_s;
+        const struct lookup_device *device = &lookup->device;
+        double rate = op->nodes > 0 ? device->between_bytes_per_s : device->link_bytes_per_s;
         if (rate <= 0)
             rate = roof_of(lookup, op).bytes_per_us * 1e6 / 4; /* in and out of memory, twice */
-        double start_us = lookup->device.link_us > 0 ? lookup->device.link_us : 5;
+        double start_us = op->nodes > 0 ? device->between_us : device->link_us;
+        if (start_us <= 0)
+            start_us = op->nodes > 0 ? 50 : 5;
         double rounds = fmax(1, ceil(log2(fmax(2, op->degree))));
         cost.us = start_us * rounds + wire_share(op) * (double)op->dim[0] / rate * 1e6;
     } else {
@@ -308,6 +313,7 @@ static bool from_other_degree(struct cost *out, const struct lookup *lookup, con
     struct op like = *op;
     like.degree = site->points->op.degree;
     like.busy = site->points->op.busy;
+    like.nodes = site->points->op.nodes;
     const struct roof there = roof_of(lookup, &like);
     *out = fit_site_cost(site, &like, &there);
     double scale = 1;
@@ -346,7 +352,7 @@ struct cost lookup_cost(struct lookup *lookup, const struct op *op)
 {
     if (op->dim[0] <= 0)
         return (struct cost){.source = COST_MEASURED}; /* nothing to do takes no time */
-    struct memo_key key = {{(int64_t)op->kind << 32 | (int64_t)op->dtype,
+    struct memo_key key = {{(int64_t)op->kind << 48 | (int64_t)op->nodes << 8 | (int64_t)op->dtype,
             (int64_t)op->degree << 32 | (uint32_t)op->busy, op->dim[0], op->dim[1], op->dim[2],
             op->dim[3], op->dim[4], op->dim[5]}};
     const struct cost *known = memo_find(lookup->memo, &key);

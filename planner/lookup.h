@@ -20,8 +20,9 @@ struct cost {
 
 /* Ceilings of one device, for what was never measured; 0 = unknown. */
 struct lookup_device {
-    double flops, bytes_per_s;        /* of one device: a rank has `degree` of them */
-    double link_bytes_per_s, link_us; /* per rank */
+    double flops, bytes_per_s;              /* of one device: a rank has `degree` of them */
+    double link_bytes_per_s, link_us;       /* per rank, inside a machine */
+    double between_bytes_per_s, between_us; /* per rank, between machines */
 };
 
 struct lookup; /* an index over a profile, which must outlive it */

@@ -99,6 +99,7 @@ static double message_us(struct replica_sim *sim, const struct sched_batch *batc
             .dtype = DTYPE_F32,
             .degree = 2,
             .busy = sim->split.busy,
+            .nodes = sim->split.nodes > 1 ? 2 : 0,
             .dim = {bytes}};
     return cost_op(sim->input->costs, sim->kind, &op).us;
 }
@@ -132,6 +133,7 @@ static int64_t dispatch(struct replica_sim *sim, const struct sched_batch *batch
                 .dtype = DTYPE_F32,
                 .degree = 2,
                 .busy = sim->split.busy,
+                .nodes = sim->between_nodes ? 2 : 0,
                 .dim = {4 * (yields > 0 ? yields : 1)}};
         arrives_ns += to_ns(cost_op(costs, sim->kind, &tokens).us);
     }

@@ -38,7 +38,27 @@ static bool forced_other(int forced, int value)
     return forced > 0 && forced != value;
 }
 
-/* Groups of each kind, and their sum. A group lies inside one node. */
+/* Groups larger than this are not tried: no model has as many heads and experts to split. */
+enum {
+    MOST_GROUP = 512
+};
+
+/* Devices of the largest group worth trying: a node, or whole nodes together. */
+static int most_group(const struct cluster *cluster)
+{
+    int most = 0;
+    for (int k = 0; k < cluster->n_kinds; k++) {
+        int node = cost_node_devices(cluster, k);
+        int64_t all = node > 0 ? cost_groups(cluster, k, node) * node : 0;
+        if (all > MOST_GROUP)
+            all = node > MOST_GROUP ? node : MOST_GROUP;
+        if (all > most)
+            most = (int)all;
+    }
+    return most;
+}
+
+/* Groups of each kind, and their sum. A group lies inside one node, or takes whole nodes. */
 static void fill_budget(struct layout *layout, const struct cluster *cluster, struct arena *arena)
 {
     int *budget = ARENA_NEW(arena, int, cluster->n_kinds + 1);
@@ -87,9 +107,8 @@ static bool explain_layouts(const struct planner_input *input, struct err *err)
     }
     int group = split.tp * split.attention_dp * split.threads;
     return err_set(err, ERR_NO,
-            "no legal plan has tp=%d adp=%d threads=%d: one stage takes %d devices of one node, "
-            "and the "
-            "largest node has %d; force less",
+            "no legal plan has tp=%d adp=%d threads=%d: one stage takes %d devices of one node or "
+            "of whole nodes, and the largest node has %d; force another number",
             split.tp, split.attention_dp, split.threads, group, node);
 }
 
@@ -113,10 +132,7 @@ bool space_layouts(struct layout **out, int *n, const struct planner_input *inpu
         struct arena *arena, struct err *err)
 {
     const struct cluster *cluster = input->cluster;
-    int node = 0;
-    for (int k = 0; k < cluster->n_kinds; k++)
-        if (cost_node_devices(cluster, k) > node)
-            node = cost_node_devices(cluster, k);
+    int node = most_group(cluster);
     int threads_end = most_threads(cluster);
     /* Group shapes: tp * attention_dp * threads <= node, three values of ep each. */
     int64_t cap = 0;

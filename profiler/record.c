@@ -50,6 +50,8 @@ void record_add(
     json_put_string(&w, "dtype", dtype_names[op->dtype]);
     json_put_int(&w, "degree", op->degree);
     json_put_int(&w, "busy", op->busy);
+    if (op->nodes > 0)
+        json_put_int(&w, "nodes", op->nodes);
     json_array_begin(&w, "dim");
     for (int d = 0; d < OP_DIMS; d++)
         json_put_int(&w, NULL, op->dim[d]);
@@ -104,20 +106,22 @@ static bool read_op(struct recorded *out, const struct json_node *root, struct p
     int kind = name_index(op_kind_names, json_text(json_get(root, "kind"), NULL));
     int dtype = name_index(dtype_names, json_text(json_get(root, "dtype"), NULL));
     int64_t degree = json_int(json_get(root, "degree"), 0),
-            busy = json_int(json_get(root, "busy"), 0);
+            busy = json_int(json_get(root, "busy"), 0),
+            nodes = json_int(json_get(root, "nodes"), 0);
     const struct json_node *dim = json_get(root, "dim");
 
     if (kind < 0 || dtype < 0)
         return err_at(err, pos, "\"%s\" is not an op kind or dtype of this version",
                 json_text(json_get(root, kind < 0 ? "kind" : "dtype"), ""));
-    if (degree < 1 || degree > INT32_MAX || busy < 1 || busy > INT32_MAX
-            || json_count(dim) != OP_DIMS)
+    if (degree < 1 || degree > INT32_MAX || busy < 1 || busy > INT32_MAX || nodes < 0
+            || nodes > INT32_MAX || json_count(dim) != OP_DIMS)
         return err_at(
                 err, pos, "expected degree and busy of at least 1 and %d dimensions", OP_DIMS);
     out->op = (struct op){.kind = (enum op_kind)kind,
             .dtype = (enum dtype)dtype,
             .degree = (int32_t)degree,
-            .busy = (int32_t)busy};
+            .busy = (int32_t)busy,
+            .nodes = (int32_t)nodes};
     for (int d = 0; d < OP_DIMS; d++)
         out->op.dim[d] = json_int(json_at(dim, d), 0);
     out->cold = json_bool(json_get(root, "cold"), false);

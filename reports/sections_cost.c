@@ -36,7 +36,7 @@ static int by_site(const void *a, const void *b)
 static bool same_layout(const struct op *a, const struct op *b)
 {
     return a->kind == b->kind && a->degree == b->degree && a->busy == b->busy
-           && a->dtype == b->dtype;
+           && a->dtype == b->dtype && a->nodes == b->nodes;
 }
 
 static bool same_site(const struct op *a, const struct op *b)
@@ -60,8 +60,9 @@ static const char *site_name(const struct op *op, struct arena *arena)
 static const char *layout_name(const struct op *op, struct arena *arena)
 {
     const char *unit = op_is_collective(op->kind) ? "rank" : "thread";
-    return arena_printf(arena, "%s %s, %d %s%s, %d busy", op_kind_names[op->kind],
-            dtype_names[op->dtype], op->degree, unit, op->degree == 1 ? "" : "s", op->busy);
+    const char *where = op->nodes > 0 ? arena_printf(arena, " on %d machines", op->nodes) : "";
+    return arena_printf(arena, "%s %s, %d %s%s%s, %d busy", op_kind_names[op->kind],
+            dtype_names[op->dtype], op->degree, unit, op->degree == 1 ? "" : "s", where, op->busy);
 }
 
 static const struct column cost_columns[] = {
@@ -71,6 +72,7 @@ static const struct column cost_columns[] = {
         {"dtype", "Type", UNIT_TEXT},
         {"degree", "Threads or ranks", UNIT_ID},
         {"busy", "Busy ranks", UNIT_ID},
+        {"nodes", "Machines", UNIT_ID},
         {"d0", NULL, UNIT_ID},
         {"d1", NULL, UNIT_ID},
         {"d2", NULL, UNIT_ID},
@@ -119,6 +121,7 @@ static void cost_row(
     row[at++] = cell_text(dtype_names[op->dtype]);
     row[at++] = cell_number(op->degree);
     row[at++] = cell_number(op->busy);
+    row[at++] = cell_number(op->nodes > 0 ? op->nodes : 1);
     for (int i = 0; i < OP_DIMS; i++)
         row[at++] = cell_number((double)op->dim[i]);
     row[at++] = cell_number(point->cost_us);

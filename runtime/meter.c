@@ -47,6 +47,7 @@ static uint64_t hash_op(const struct op *op)
     uint64_t h = (uint64_t)op->kind * 31 + (uint64_t)op->dtype;
 
     h = h * 1000003 + (uint64_t)op->degree * 64 + (uint64_t)op->busy;
+    h = h * 1000003 + (uint64_t)op->nodes;
     for (int i = 0; i < OP_DIMS; i++)
         h = (h ^ (h >> 29)) * 0x9e3779b97f4a7c15u + (uint64_t)op->dim[i];
     return h ^ (h >> 32);

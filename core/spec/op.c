@@ -84,6 +84,8 @@ int op_compare(const struct op *a, const struct op *b)
         order = compare_i64(a->degree, b->degree);
     if (order == 0)
         order = compare_i64(a->busy, b->busy);
+    if (order == 0)
+        order = compare_i64(a->nodes, b->nodes);
     for (int i = 0; order == 0 && i < OP_DIMS; i++)
         order = compare_i64(a->dim[i], b->dim[i]);
     return order;
@@ -100,8 +102,10 @@ char *op_show(char *buf, const struct op *op)
     }
     const char *degree = op_is_collective(op->kind) ? "ranks" : "threads";
     if (used < (int)room)
-        snprintf(buf + used, room - (size_t)used, " %s=%" PRId32 " busy=%" PRId32, degree,
+        used += snprintf(buf + used, room - (size_t)used, " %s=%" PRId32 " busy=%" PRId32, degree,
                 op->degree, op->busy);
+    if (op->nodes > 0 && used < (int)room)
+        snprintf(buf + used, room - (size_t)used, " nodes=%" PRId32, op->nodes);
     return buf;
 }
 

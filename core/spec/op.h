@@ -72,6 +72,8 @@ struct op {
     int32_t degree; /* threads of the rank (compute ops); ranks of the group (collectives) */
     int32_t busy;   /* ranks of the host that work at the same time; memory bandwidth is shared */
     int64_t dim[OP_DIMS];
+    int32_t nodes; /* collectives: machines that the group is spread over, in equal parts; 0 = all its
+                       ranks are on one. 0 for compute ops */
 };
 
 extern const char *const dtype_names[];   /* "f32" ...; NULL-terminated */
@@ -83,7 +85,8 @@ bool op_is_collective(enum op_kind kind);
 const char *op_dim_name(enum op_kind kind, int dim);
 /* Total order over all fields; 0 = same key. */
 int op_compare(const struct op *a, const struct op *b);
-/* "gemm bf16 m=8 n=1024 k=3072 threads=2 busy=1"; buf of at least 160 bytes; returns buf. */
+/* "gemm bf16 m=8 n=1024 k=3072 threads=2 busy=1", "all_reduce f32 bytes=4096 ranks=2 busy=1 nodes=2"; buf of at
+ * least 160 bytes; returns buf. */
 char *op_show(char *buf, const struct op *op);
 /* Arithmetic and memory traffic (bytes read and written once, weights included), for rooflines. */
 double op_flop(const struct op *op);

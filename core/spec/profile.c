@@ -39,10 +39,10 @@ const char *profile_digest(const struct profile *profile, struct arena *arena)
     for (int64_t i = 0; i < profile->n; i++) {
         const struct profile_point *p = &profile->points[i];
         /* field by field: padding has no meaning */
-        int64_t key[4 + OP_DIMS] = {
-                (int64_t)p->op.kind, (int64_t)p->op.dtype, p->op.degree, p->op.busy};
+        int64_t key[5 + OP_DIMS] = {
+                (int64_t)p->op.kind, (int64_t)p->op.dtype, p->op.degree, p->op.busy, p->op.nodes};
         for (int d = 0; d < OP_DIMS; d++)
-            key[4 + d] = p->op.dim[d];
+            key[5 + d] = p->op.dim[d];
         double cost[3] = {p->cost_us, p->lo_us, p->hi_us};
         digest = XXH64(key, sizeof key, digest);
         digest = XXH64(cost, sizeof cost, digest);

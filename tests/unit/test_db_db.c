@@ -137,8 +137,8 @@ static void refuses_newer_version(void **state)
     struct fixture *f = *state;
     fill(f, f->path, 1, 1);
     raw(f->path, "PRAGMA user_version = 99");
-    refuses(f, DB_READ, ERR_INPUT, "version 99, this program reads up to 2");
-    refuses(f, DB_WRITE, ERR_INPUT, "version 99, this program reads up to 2");
+    refuses(f, DB_READ, ERR_INPUT, "version 99, this program reads up to 3");
+    refuses(f, DB_WRITE, ERR_INPUT, "version 99, this program reads up to 3");
 }
 
 static void refuses_other_programs_database(void **state)
@@ -183,6 +183,54 @@ static void migrates_old_version(void **state)
     assert_non_null(db);
     assert_true(db_check(db, &rows, &f->err));
     assert_int_equal(rows, 4);
+    db_close(db);
+}
+
+/* Rows of the second version: what held still holds, on one machine, and damage is not blessed. */
+static void migrates_rows_to_machines(void **state)
+{
+    static const char point[] =
+            "%d,1,1,'gemm','f32',1,2,%d,6,7,0,0,0,12.5,NULL,NULL,NULL,NULL,NULL,"
+            "NULL,NULL,0,1,'measured',NULL,NULL";
+    struct fixture *f = *state;
+    char text[512], sql[1024];
+    struct rows rows;
+    struct profile profile;
+    int64_t sums[2] = {0, 0}, checked = 0;
+
+    fill(f, f->path, 1, 1); /* for the function alone, and for a device and a provenance */
+    struct db *db = db_open(f->path, DB_READ, &f->err);
+    assert_non_null(db);
+    for (int i = 0; i < 2; i++) {
+        snprintf(text, sizeof text, point, 2 + i, 40 + i);
+        snprintf(sql, sizeof sql, "SELECT row_sum('op_point',%s)", text);
+        assert_true(sql_query(&rows, db, sql, NO_VALUES, &f->err));
+        assert_true(sql_next(&rows, &f->err));
+        sums[i] = sql_int(&rows, 0);
+        sql_end(&rows);
+    }
+    db_close(db);
+    raw(f->path, "DROP INDEX op_point_key; ALTER TABLE op_point DROP COLUMN nodes; "
+                 "DELETE FROM op_point; PRAGMA user_version = 2");
+    for (int i = 0; i < 2; i++) {
+        snprintf(text, sizeof text, point, 2 + i, 40 + i);
+        snprintf(sql, sizeof sql, "INSERT INTO op_point VALUES (%s,%lld)", text,
+                (long long)(sums[i] + i)); /* the second one is damaged */
+        raw(f->path, sql);
+    }
+    raw(f->path, "CREATE UNIQUE INDEX op_point_key ON op_point (device, kind, dtype, degree, busy, "
+                 "d0, d1, d2, d3, d4, d5)");
+    db = db_open(f->path, DB_WRITE, &f->err);
+    assert_non_null(db);
+    assert_false(db_check(db, &checked, &f->err));
+    assert_non_null(strstr(f->err.text, "table op_point, row 3: its checksum does not hold; 1 of"));
+    f->err = (struct err){0};
+    assert_true(db_drop_damaged(db, &checked, &f->err));
+    assert_true(db_check(db, &checked, &f->err));
+    assert_true(profile_store_read(&profile, db, "cpu", &f->arena, &f->err));
+    assert_int_equal(profile.n, 1);
+    assert_int_equal(profile.points[0].op.dim[0], 40);
+    assert_int_equal(profile.points[0].op.nodes, 0);
     db_close(db);
 }
 
@@ -412,9 +460,10 @@ int main(void)
             CASE(refuses_missing_folder), CASE(refuses_newer_version),
             CASE(refuses_other_programs_database), CASE(refuses_text_file),
             CASE(refuses_empty_file_for_reading), CASE(migrates_old_version),
-            CASE(names_damaged_row_and_drops_it), CASE(finds_broken_link),
-            CASE(notices_flipped_bits), CASE(says_busy), CASE(full_disk_leaves_nothing_half),
-            CASE(reads_from_write_protected_folder), CASE(merges_what_is_missing),
-            CASE(merge_refuses_damaged_source), CASE(exports_csv), CASE(vacuum_keeps_everything)};
+            CASE(migrates_rows_to_machines), CASE(names_damaged_row_and_drops_it),
+            CASE(finds_broken_link), CASE(notices_flipped_bits), CASE(says_busy),
+            CASE(full_disk_leaves_nothing_half), CASE(reads_from_write_protected_folder),
+            CASE(merges_what_is_missing), CASE(merge_refuses_damaged_source), CASE(exports_csv),
+            CASE(vacuum_keeps_everything)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -162,9 +162,8 @@ static void forced_illegal_plans_hear_the_rule(void **unused)
     make_desk(&f, &input, 64 * MIB);
     force(&input, &f, "tp=2,threads=2");
     refuse(&input, &f, ERR_NO,
-            "no legal plan has tp=2 adp=1 threads=2: one stage takes 4 devices of one node, and "
-            "the "
-            "largest node has 2; force less");
+            "no legal plan has tp=2 adp=1 threads=2: one stage takes 4 devices of one node or of "
+            "whole nodes, and the largest node has 2; force another number");
     make_desk(&f, &input, 64 * MIB);
     f.kinds[0].pos = (struct pos){"desk.yaml", 6, 5};
     force(&input, &f, "threads=4");
