@@ -3,19 +3,17 @@
  * n worlds of one rank. So the launcher that carries the library's name is tried first, and a plain
  * `mpirun` is asked what it is.
  */
-#include <errno.h>
-#include <fcntl.h>
 #include <limits.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/prctl.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include "core/arena.h"
+#include "core/job.h"
 #include "core/ranks.h"
+
+extern char **environ;
 
 bool ranks_launched(void)
 {
@@ -24,8 +22,6 @@ bool ranks_launched(void)
 }
 
 #ifdef HAVE_MPI
-
-#define MOST_FLAGS 24
 
 static bool uses_open_mpi(void)
 {
@@ -76,106 +72,153 @@ static const char *find_launcher(struct arena *arena)
     return NULL;
 }
 
-/* Ranks pin their own threads, so the launcher must not; what it prints besides is noise. */
-static int launcher_flags(const char **out, int n, struct arena *arena)
+/* The command line under construction. */
+struct flags {
+    const char **items;
+    int n, cap;
+    struct arena *arena;
+};
+
+static void add(struct flags *flags, const char *item)
 {
-    int used = 0;
-    out[used++] = find_launcher(arena);
-    if (out[0] == NULL)
-        return 0;
-    bool crowded = n > sysconf(_SC_NPROCESSORS_ONLN);
-    if (uses_open_mpi()) {
-        if (geteuid() == 0)
-            out[used++] = "--allow-run-as-root";
-        out[used++] = "--quiet";
-        out[used++] = "--bind-to";
-        out[used++] = "none";
-        out[used++] =
-                "--oversubscribe"; /* slots are cores, and a rank may be given one thread of one */
-        out[used++] = "--mca";
-        out[used++] = "mpi_yield_when_idle";
-        out[used++] = crowded ? "1" : "0";
-        out[used++] = "--mca";
-        out[used++] = "btl_base_warn_component_unused";
-        out[used++] = "0";
+    if (flags->n + 1 >= flags->cap) {
+        int cap = flags->cap * 2 + 32;
+        flags->items =
+                arena_grow(flags->arena, flags->items, flags->cap, cap, sizeof *flags->items);
+        flags->cap = cap;
+    }
+    flags->items[flags->n++] = item;
+    flags->items[flags->n] = NULL;
+}
+
+static void add_pair(struct flags *flags, const char *name, const char *value)
+{
+    add(flags, name);
+    add(flags, value);
+}
+
+static void add_mca(struct flags *flags, const char *name, const char *value)
+{
+    add(flags, "--mca");
+    add_pair(flags, name, value);
+}
+
+/* The remote shell brings no environment along; what is ours goes by name. */
+static void add_exports(struct flags *flags)
+{
+    for (char **at = environ; *at; at++) {
+        if (strncmp(*at, "SHARDWRIGHT_", 12) != 0)
+            continue;
+        int len = (int)strcspn(*at, "=");
+        if (strncmp(*at, PULSE_VARIABLE, (size_t)len) != 0 || PULSE_VARIABLE[len] != '\0')
+            add_pair(flags, "-x", arena_printf(flags->arena, "%.*s", len, *at));
+    }
+    add_pair(flags, "-x", PULSE_VARIABLE);
+}
+
+/* "a,a,b,b": rank by rank, so that each is where the plan wants it. */
+static char *list_hosts(const struct ranks_where *where, int n, struct arena *arena)
+{
+    size_t len = 1;
+    for (int i = 0; i < n; i++)
+        len += strlen(where->hosts[i]) + 1;
+    char *list = arena_alloc(arena, (int64_t)len);
+    char *at = list;
+    for (int i = 0; i < n; i++)
+        at += sprintf(at, "%s%s", i > 0 ? "," : "", where->hosts[i]);
+    return list;
+}
+
+static void add_open_mpi(struct flags *flags, int n, const struct ranks_where *where)
+{
+    bool crowded = where->on_this_host && n > sysconf(_SC_NPROCESSORS_ONLN);
+    if (geteuid() == 0)
+        add(flags, "--allow-run-as-root");
+    add(flags, "--quiet");
+    add_pair(flags, "--bind-to", "none");
+    /* slots are cores, and a rank may be given one thread of one */
+    add(flags, "--oversubscribe");
+    add_mca(flags, "mpi_yield_when_idle", crowded ? "1" : "0");
+    add_mca(flags, "btl_base_warn_component_unused", "0");
+    add_mca(flags, "orte_base_help_aggregate", "0");
+    if (where->on_this_host)
+        return;
+    char here[PATH_MAX];
+    if (getcwd(here, sizeof here))
+        add_pair(flags, "-wdir", arena_strdup(flags->arena, here));
+    add_exports(flags);
+    /* A daemon on a host that was cut off ends itself, and does not wait for ever. */
+    add_mca(flags, "oob_tcp_keepalive_time", "5");
+    add_mca(flags, "oob_tcp_keepalive_intvl", "1");
+    add_mca(flags, "oob_tcp_keepalive_probes", "4");
+    if (where->agent)
+        add_mca(flags, "plm_rsh_agent", where->agent);
+    if (where->hosts) {
+        add_pair(flags, "--map-by", "seq");
+        add_pair(flags, "-H", list_hosts(where, n, flags->arena));
     } else {
-        out[used++] = "-bind-to";
-        out[used++] = "none";
+        add_pair(flags, "--map-by", arena_printf(flags->arena, "ppr:%d:node", where->per_node));
     }
-    out[used++] = "-np";
-    out[used++] = arena_printf(arena, "%d", n);
-    return used;
 }
 
-/* In the child: nothing but the exec, or the reason why not through the pipe. */
-_Noreturn static void become(char *const *command, pid_t parent, int report)
+static void add_mpich(struct flags *flags, int n, const struct ranks_where *where)
 {
-    /* The ranks end when the command that started them is killed. */
-    prctl(PR_SET_PDEATHSIG, SIGTERM);
-    if (getppid() != parent)
-        _exit(1);
-    execv(command[0], command);
-    int error = errno;
-    ssize_t ignored = write(report, &error, sizeof error);
-    (void)ignored;
-    _exit(127);
+    add_pair(flags, "-bind-to", "none");
+    if (where->hosts)
+        add_pair(flags, "-hosts", list_hosts(where, n, flags->arena));
+    else if (!where->on_this_host)
+        add_pair(flags, "-ppn", arena_printf(flags->arena, "%d", where->per_node));
+    if (where->agent)
+        add_pair(flags, "-launcher-exec", where->agent);
 }
 
-static bool run(char *const *command, int *status, struct err *err)
+/* Ranks pin their own threads, so the launcher must not; what it prints besides is noise. */
+static bool launcher_flags(struct flags *flags, int n, const struct ranks_where *where)
 {
-    int report[2];
-    /* closed by a successful exec, and then the read below finds the end */
-    if (pipe(report) != 0 || fcntl(report[0], F_SETFD, FD_CLOEXEC) != 0
-            || fcntl(report[1], F_SETFD, FD_CLOEXEC) != 0)
-        return err_set(err, ERR_ENV, "cannot start %s: %s", command[0], strerror(errno));
-    fflush(NULL); /* or both processes print what is still buffered */
-    pid_t parent = getpid();
-    pid_t child = fork();
-    if (child == 0)
-        become(command, parent, report[1]);
-    int error = errno;
-    close(report[1]);
-    bool started = child > 0;
-    if (started && read(report[0], &error, sizeof error) == (ssize_t)sizeof error)
-        started = false;
-    close(report[0]);
-    int how = 0;
-    while (child > 0 && waitpid(child, &how, 0) < 0 && errno == EINTR) {
-    }
-    if (!started)
-        return err_set(err, ERR_ENV, "cannot start %s: %s", command[0], strerror(error));
-    *status = WIFSIGNALED(how) ? 128 + WTERMSIG(how) : WEXITSTATUS(how);
+    const char *launcher = find_launcher(flags->arena);
+    if (!launcher)
+        return false;
+    add(flags, launcher);
+    if (uses_open_mpi())
+        add_open_mpi(flags, n, where);
+    else
+        add_mpich(flags, n, where);
+    add_pair(flags, "-np", arena_printf(flags->arena, "%d", n));
     return true;
 }
 
-bool ranks_launch(int n, char *const argv[], int *status, struct err *err)
+bool ranks_launch_at(
+        const struct ranks_where *where, int n, char *const argv[], int *status, struct err *err)
 {
     struct arena arena = {0};
-    int n_args = 0;
-    while (argv[n_args] != NULL)
-        n_args++;
-    const char **flags = ARENA_NEW(&arena, const char *, MOST_FLAGS);
-    int n_flags = launcher_flags(flags, n, &arena);
+    struct flags flags = {.arena = &arena};
     bool ok = false;
-    if (n_flags == 0) {
+    char program[PATH_MAX];
+    ssize_t len = readlink("/proc/self/exe", program, sizeof program - 1);
+
+    if (!launcher_flags(&flags, n, where)) {
         err_set(err, ERR_ENV,
                 "%d ranks are needed, but no launcher of %s was found on PATH; install %s", n,
                 ranks_mpi_version(), uses_open_mpi() ? "openmpi-bin" : "mpich");
         goto done;
     }
-    char program[PATH_MAX];
-    ssize_t len = readlink("/proc/self/exe", program, sizeof program - 1);
-    char **command = ARENA_NEW(&arena, char *, n_flags + n_args + 1);
-    for (int i = 0; i < n_flags; i++)
-        command[i] = arena_strdup(&arena, flags[i]);
-    for (int i = 0; i < n_args; i++)
-        command[n_flags + i] = argv[i];
-    if (len > 0) /* argv[0] may be a bare name */
-        command[n_flags] = arena_strndup(&arena, program, len);
-    ok = run(command, status, err);
+    /* argv[0] may be a bare name */
+    add(&flags, len > 0 ? arena_strndup(&arena, program, len) : argv[0]);
+    for (int i = 1; argv[i] != NULL; i++)
+        add(&flags, argv[i]);
+    char **command = ARENA_NEW(&arena, char *, flags.n + 1);
+    for (int i = 0; i < flags.n; i++)
+        command[i] = arena_strdup(&arena, flags.items[i]);
+    ok = job_run(command, n, status, err);
 done:
     arena_free(&arena);
     return ok;
+}
+
+bool ranks_launch(int n, char *const argv[], int *status, struct err *err)
+{
+    const struct ranks_where here = {.on_this_host = true};
+    return ranks_launch_at(&here, n, argv, status, err);
 }
 
 #endif

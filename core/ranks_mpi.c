@@ -10,8 +10,11 @@
 #include <string.h>
 
 #include <mpi.h>
+#include <unistd.h>
 
 #include "core/clock.h"
+#include "core/pulse.h"
+#include "core/ranks_watch.h"
 
 #define YIELD_NS    30000 /* give the CPU away for so long, then sleep */
 #define SLEEP_NS    20000 /* the first sleep; each is half as long again */
@@ -21,8 +24,16 @@
 
 struct ranks {
     int rank, count;
-    MPI_Comm world;  /* collectives */
-    MPI_Comm direct; /* messages between two ranks, and gather */
+    MPI_Comm world;     /* collectives */
+    MPI_Comm direct;    /* messages between two ranks, and gather */
+    struct host *hosts; /* by rank */
+    int n_hosts;
+    struct ranks_watch *watch;
+};
+
+struct host {
+    int first, index; /* its first rank; hosts before it */
+    char name[64];
 };
 
 static void wait_for(MPI_Request *request)
@@ -44,6 +55,39 @@ static void wait_for(MPI_Request *request)
 
 /* NOLINTBEGIN(clang-analyzer-optin.mpi.MPI-Checker): wait_for waits, but the checker looks for MPI_Wait */
 
+static void find_hosts(struct ranks *ranks)
+{
+    MPI_Comm host;
+    struct host mine = {.first = ranks->rank};
+    MPI_Comm_split_type(ranks->world, MPI_COMM_TYPE_SHARED, 0, MPI_INFO_NULL, &host);
+    MPI_Bcast(&mine.first, 1, MPI_INT, 0, host);
+    MPI_Comm_free(&host);
+    gethostname(mine.name, sizeof mine.name - 1);
+    ranks->hosts = calloc((size_t)ranks->count, sizeof *ranks->hosts);
+    if (ranks->hosts == NULL)
+        abort();
+    MPI_Allgather(&mine, sizeof mine, MPI_BYTE, ranks->hosts, sizeof mine, MPI_BYTE, ranks->world);
+    for (int r = 0; r < ranks->count; r++)
+        ranks->hosts[r].index = ranks->hosts[r].first == r
+                                        ? ranks->n_hosts++
+                                        : ranks->hosts[ranks->hosts[r].first].index;
+}
+
+/* Where a launcher of the user's started the ranks, rank 0 is who watches. */
+static bool watch_each_other(struct ranks *ranks, struct err *err)
+{
+    char address[PULSE_ADDRESS] = "";
+    if (ranks->watch != NULL || ranks->count == 1)
+        return true;
+    bool ok = true;
+    if (ranks->rank == 0)
+        ok = (ranks->watch = ranks_watch_lead(ranks->count, address, err)) != NULL;
+    MPI_Bcast(address, sizeof address, MPI_BYTE, 0, ranks->world);
+    if (ranks->rank != 0 && address[0] != '\0')
+        ok = (ranks->watch = ranks_watch_follow(address, ranks->rank, err)) != NULL;
+    return ok;
+}
+
 struct ranks *ranks_open(int *argc, char ***argv, struct err *err)
 {
     struct ranks *ranks = calloc(1, sizeof *ranks);
@@ -54,11 +98,17 @@ struct ranks *ranks_open(int *argc, char ***argv, struct err *err)
     ranks->count = 1;
     if (!ranks_launched())
         return ranks;
+    /* Before MPI: start-up is a phase like any other. */
+    ranks->watch = ranks_watch_join(err);
     int level = MPI_THREAD_SINGLE;
-    MPI_Init_thread(argc, argv, MPI_THREAD_FUNNELED, &level);
-    if (level < MPI_THREAD_FUNNELED) {
+    if (err->kind == ERR_NONE)
+        MPI_Init_thread(argc, argv, MPI_THREAD_FUNNELED, &level);
+    if (err->kind == ERR_NONE && level < MPI_THREAD_FUNNELED) {
         err_set(err, ERR_ENV, "this MPI library cannot be used by a program with threads");
         MPI_Finalize();
+    }
+    if (err->kind != ERR_NONE) {
+        ranks_watch_leave(ranks->watch, true);
         free(ranks);
         return NULL;
     }
@@ -66,6 +116,11 @@ struct ranks *ranks_open(int *argc, char ***argv, struct err *err)
     MPI_Comm_dup(MPI_COMM_WORLD, &ranks->direct);
     MPI_Comm_rank(ranks->world, &ranks->rank);
     MPI_Comm_size(ranks->world, &ranks->count);
+    find_hosts(ranks);
+    if (!ranks_agree(ranks, watch_each_other(ranks, err), err)) {
+        ranks_close(ranks);
+        return NULL;
+    }
     return ranks;
 }
 
@@ -83,10 +138,17 @@ void ranks_close(struct ranks *ranks)
         return;
     if (has_mpi(ranks)) {
         ranks_barrier(ranks); /* MPI_Finalize may spin while it waits for the slowest */
+        if (ranks->rank != 0 && ranks_watch_by_rank(ranks->watch)) {
+            ranks_watch_leave(ranks->watch, false);
+            ranks->watch = NULL;
+        }
+        ranks_barrier(ranks); /* the watching rank goes last */
         MPI_Comm_free(&ranks->world);
         MPI_Comm_free(&ranks->direct);
         MPI_Finalize();
     }
+    ranks_watch_leave(ranks->watch, false);
+    free(ranks->hosts);
     free(ranks);
 }
 
@@ -98,6 +160,26 @@ int ranks_rank(const struct ranks *ranks)
 int ranks_count(const struct ranks *ranks)
 {
     return ranks->count;
+}
+
+int ranks_host(const struct ranks *ranks, int rank)
+{
+    return ranks->hosts != NULL ? ranks->hosts[rank].index : 0;
+}
+
+int ranks_hosts(const struct ranks *ranks)
+{
+    return ranks->hosts != NULL ? ranks->n_hosts : 1;
+}
+
+const char *ranks_host_name(const struct ranks *ranks, int rank)
+{
+    return ranks->hosts != NULL ? ranks->hosts[rank].name : "this host";
+}
+
+void ranks_phase(struct ranks *ranks, const char *phase)
+{
+    ranks_watch_phase(ranks->watch, phase);
 }
 
 void ranks_barrier(struct ranks *ranks)
@@ -198,7 +280,9 @@ bool ranks_agree(struct ranks *ranks, bool ok, struct err *err)
         return true;
     struct err found = *err;
     if (first == ranks->rank && found.kind == ERR_NONE)
-        err_set(&found, ERR_BUG, "rank %d failed without saying why", ranks->rank);
+        err_set(&found, ERR_BUG, "failed without saying why");
+    if (first == ranks->rank && (first > 0 || ranks_hosts(ranks) > 1))
+        err_context(&found, "rank %d on %s", first, ranks_host_name(ranks, first));
     ranks_broadcast(ranks, &found, sizeof found, first);
     *err = found;
     return false;
@@ -209,6 +293,8 @@ bool ranks_agree(struct ranks *ranks, bool ok, struct err *err)
 void ranks_abort(struct ranks *ranks, int status)
 {
     fflush(NULL);
+    if (ranks != NULL)
+        ranks_watch_leave(ranks->watch, true);
     if (ranks != NULL && has_mpi(ranks))
         MPI_Abort(MPI_COMM_WORLD, status);
     exit(status);

@@ -39,6 +39,32 @@ int ranks_count(const struct ranks *ranks)
     return 1;
 }
 
+int ranks_host(const struct ranks *ranks, int rank)
+{
+    (void)ranks;
+    (void)rank;
+    return 0;
+}
+
+int ranks_hosts(const struct ranks *ranks)
+{
+    (void)ranks;
+    return 1;
+}
+
+const char *ranks_host_name(const struct ranks *ranks, int rank)
+{
+    (void)ranks;
+    (void)rank;
+    return "this host";
+}
+
+void ranks_phase(struct ranks *ranks, const char *phase)
+{
+    (void)ranks;
+    (void)phase;
+}
+
 void ranks_barrier(struct ranks *ranks)
 {
     (void)ranks;
@@ -112,6 +138,13 @@ const char *ranks_mpi_version(void)
 
 bool ranks_launch(int n, char *const argv[], int *status, struct err *err)
 {
+    return ranks_launch_at(NULL, n, argv, status, err);
+}
+
+bool ranks_launch_at(
+        const struct ranks_where *where, int n, char *const argv[], int *status, struct err *err)
+{
+    (void)where;
     (void)argv;
     (void)status;
     return err_set(err, ERR_ENV,

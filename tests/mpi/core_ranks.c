@@ -66,10 +66,13 @@ static int agree(struct ranks *ranks)
     if (me == n - 1)
         err_set(&err, ERR_NO, "the last one");
     else if (me == 1)
-        err_set(&err, ERR_ENV, "rank %d has no disk", me);
+        err_set(&err, ERR_ENV, "it has no disk");
     bool ok = ranks_agree(ranks, err.kind == ERR_NONE, &err);
     CHECK(!ok);
-    CHECK(strcmp(err.text, n > 2 ? "rank 1 has no disk" : "the last one") == 0);
+    char expected[160];
+    snprintf(expected, sizeof expected, "rank 1 on %s: %s", ranks_host_name(ranks, 1),
+            n > 2 ? "it has no disk" : "the last one");
+    CHECK(strcmp(err.text, expected) == 0);
     return me == 0 ? (int)err.kind : 0;
 }
 
