@@ -27,6 +27,9 @@ static const struct entry table[OP_KIND_COUNT] = {
         [OP_EMBEDDING] = {cpu_embedding, ref_embedding},
         [OP_SAMPLE] = {cpu_sample, ref_sample},
         [OP_COPY] = {cpu_copy, ref_copy},
+        [OP_MLA_PREFILL] = {cpu_mla_prefill, ref_mla},
+        [OP_MLA_DECODE] = {cpu_mla_decode, ref_mla},
+        [OP_MLA_ROPE] = {cpu_mla_rope, ref_mla_rope},
 };
 
 void op_run(struct dev *dev, const struct op *op, const struct op_args *args)

@@ -8,7 +8,9 @@
  * Deterministic devices: each output element is computed by the same sequence of operations whatever
  * m, n and threads are used for it, the same on AVX2 and AVX-512 (portable code cannot fuse multiply and add,
  * and rounds differently), and gemms with k_chunks > 1 add the chunks in a binary tree over k, so that a
- * tensor-parallel sum over ranks in a binary tree (coll_all_reduce) gives the same bits as one rank.
+ * tensor-parallel sum over ranks in a binary tree (coll_all_reduce) gives the same bits as one rank. A bias
+ * goes to the first chunk: the rank that has it passes it, the others none. mla_prefill computes as
+ * mla_decode does, so that it does not matter whether a position was prefilled or decoded.
  */
 #ifndef KERNELS_OP_TABLE_H
 #define KERNELS_OP_TABLE_H
@@ -52,6 +54,8 @@ struct attention_args {
     int n_seqs; /* prefill: 1; decode: op.dim[0], q_len 1 each */
     float scale;
     int64_t window; /* 0 = full */
+    const float *
+            sinks; /* [heads] or NULL: a score that takes its share of the softmax and has no value */
 };
 
 /* out = rmsnorm(x) * gain. With residual: x += residual first, and x keeps the sum. */
@@ -61,6 +65,7 @@ struct rmsnorm_args {
     const float *gain;
     float *out; /* [m, n] */
     float eps;
+    int64_t ldx; /* of x; 0 = n, and n with residual */
 };
 
 /* Rotates q and k of qkv rows [q heads | k heads | v heads] in place (halves, as HF does), after an
@@ -77,6 +82,37 @@ struct rope_args {
     struct kv_layer cache;
 };
 
+/*
+ * Multi-head latent attention. A row of the cache (in k; there is no v) is a normed latent of `rank` elements
+ * and a rotated part of `rope` that all heads share: [block][slot][rank + rope].
+ */
+struct mla_rope_args {
+    float *q; /* [m, ldq], heads of [nope | rope] side by side; their rope part is rotated in place */
+    int64_t ldq;
+    const float *latent; /* [m, ldl] of [rank | rope] */
+    int64_t ldl;
+    const int32_t *positions, *slots; /* as in rope_args */
+    const float *inv_freq; /* [rope / 2]; pairs are neighbours, as DeepSeek stores them */
+    float rope_scale;
+    const float *gain; /* [rank] */
+    float eps;
+    struct kv_layer cache;
+};
+
+/* Causal. The cache already holds this step's rows. */
+struct mla_args {
+    const float *q; /* [rows, ldq], heads of [nope | rope] */
+    int64_t ldq, nope;
+    const void *kv_b; /* [heads][nope + v, rank]: what makes keys and values of latents */
+    enum dtype dtype; /* of kv_b */
+    float *out;       /* [rows, ldo], heads of v = expanded - nope */
+    int64_t ldo;
+    struct kv_layer cache;
+    const struct attention_seq *seqs;
+    int n_seqs; /* as in attention_args */
+    float scale;
+};
+
 /* out[m, n] = silu(x[m, 0..n)) * x[m, n..2n) */
 struct activation_args {
     const float *x;
@@ -84,13 +120,22 @@ struct activation_args {
     float *out;
 };
 
-/* Scores x[m, hidden] w[experts, hidden]^T, softmax, the top_k largest (ties: lower index), their weights. */
+/*
+ * Scores x[m, hidden] w[experts, hidden]^T, softmax, the top_k largest (ties: lower index), their weights.
+ * With sigmoid (DeepSeek-V3, arXiv:2412.19437): scores are sigmoids; what is chosen by is score + bias, from
+ * the top_k_group groups of experts whose two best have the largest sums; the weights are scores alone.
+ */
+#define ROUTER_GROUPS 256 /* at most */
 struct router_args {
     const float *x;
     const void *w;
-    bool normalise;  /* weights of the chosen sum to 1 */
-    int32_t *expert; /* [m, top_k] */
-    float *weight;   /* [m, top_k] */
+    const float *bias; /* [experts] or NULL */
+    bool sigmoid;
+    int n_group, top_k_group; /* 0 = no groups */
+    bool normalise;           /* weights of the chosen sum to 1 */
+    float scale;              /* of the weights, last; 0 = 1 */
+    int32_t *expert;          /* [m, top_k] */
+    float *weight;            /* [m, top_k] */
 };
 
 /*
@@ -106,7 +151,11 @@ struct permute_args {
     int32_t *offsets;
 };
 
-/* Per local expert e: out rows = silu(rows gate^T) * (rows up^T) down^T. */
+/*
+ * Per local expert e: out rows = act(rows gate^T + bias, rows up^T + bias) down^T + bias, where act is
+ * silu(gate) * up, or with clamp (gpt-oss): g sigmoid(1.702 g) (u + 1) of g = min(gate, clamp) and u = up within
+ * +-clamp.
+ */
 struct expert_args {
     const float *rows;
     const int32_t *offsets; /* [local + 1] */
@@ -115,17 +164,22 @@ struct expert_args {
     float *out;             /* rows as in, [., hidden] */
     float *scratch;         /* [rows, 3 * inter] */
     int k_chunks;           /* of down, deterministic devices */
+    const float *up_bias;   /* [local][2 * inter] or NULL */
+    const float
+            *down_bias; /* [local][hidden] or NULL; among ranks that share experts, one passes it */
+    float clamp;        /* 0 = none */
 };
 
 /* out[m, hidden] = sum over choices, in order of choice, of weight * row; pairs that are not in `pair` add
- * nothing. With scatter set: rows are only put at out[token * top_k + choice], zeros elsewhere. */
+ * nothing. With add set: to what stands in out. With scatter set: rows are only put at
+ * out[token * top_k + choice], zeros elsewhere. */
 struct combine_args {
     const float *rows;
     const int32_t *pair;
     int64_t n_rows;
     const float *weight; /* [m, top_k] */
     float *out;
-    bool scatter;
+    bool scatter, add;
 };
 
 struct embedding_args {
@@ -155,6 +209,8 @@ struct op_args {
         struct attention_args attention;
         struct rmsnorm_args rmsnorm;
         struct rope_args rope;
+        struct mla_rope_args mla_rope;
+        struct mla_args mla;
         struct activation_args activation;
         struct router_args router;
         struct permute_args permute;

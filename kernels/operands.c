@@ -137,6 +137,9 @@ static void (*const build[OP_KIND_COUNT])(struct builder *b) = {
         [OP_EMBEDDING] = build_embedding,
         [OP_SAMPLE] = build_sample,
         [OP_COPY] = build_copy,
+        [OP_MLA_PREFILL] = build_mla,
+        [OP_MLA_DECODE] = build_mla,
+        [OP_MLA_ROPE] = build_mla_rope,
 };
 
 bool operands_make(struct operands *out, struct dev *dev, const struct op *op, int64_t cold_bytes,

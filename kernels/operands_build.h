@@ -6,6 +6,9 @@
 
 #include "kernels/operands.h"
 
+/* Blocks of the cache that attention walks through; a common choice of serving systems. */
+#define CASE_BLOCK_TOKENS 16
+
 struct builder {
     struct operands *out;
     struct dev *dev; /* NULL: only count bytes; all memory is NULL then */
@@ -52,6 +55,10 @@ void build_activation(struct builder *b);
 void build_sample(struct builder *b);
 void build_copy(struct builder *b);
 void build_embedding(struct builder *b);
+/* Block tables over one pool in shuffled order, so that neighbours in a sequence are not in memory. */
+int32_t *build_blocks(struct builder *b, int64_t n);
+void build_mla(struct builder *b);
+void build_mla_rope(struct builder *b);
 void build_router(struct builder *b);
 void build_permute(struct builder *b);
 void build_expert(struct builder *b);

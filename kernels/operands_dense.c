@@ -3,9 +3,6 @@
 #include "kernels/bf16.h"
 #include "kernels/operands_build.h"
 
-/* Blocks of the cache that attention walks through; a common choice of serving systems. */
-#define CASE_BLOCK_TOKENS 16
-
 static struct operand_span gemm_outputs(
         const struct operands *o, const struct op *op, int copy, int i)
 {
@@ -36,8 +33,7 @@ static struct operand_span attention_outputs(
     return i ? span_none() : span_f32(a->out, rows * op->dim[2] * op->dim[4]);
 }
 
-/* Block tables over one pool in shuffled order, so that neighbours in a sequence are not in memory. */
-static int32_t *shuffled(struct builder *b, int64_t n)
+int32_t *build_blocks(struct builder *b, int64_t n)
 {
     int32_t *order = ARENA_NEW(b->arena, int32_t, b->dev ? n : 1);
     for (int64_t i = 0; b->dev && i < n; i++) {
@@ -63,7 +59,7 @@ void build_attention(struct builder *b)
             .v = build_random(b, b->op->dtype, n_blocks * block, 1),
             .dtype = b->op->dtype,
             .block_tokens = CASE_BLOCK_TOKENS};
-    const int32_t *order = shuffled(b, n_blocks);
+    const int32_t *order = build_blocks(b, n_blocks);
     struct attention_seq *seqs =
             ARENA_NEW(b->arena, struct attention_seq, b->dev ? count * n_seqs : 1);
     for (int64_t i = 0; b->dev && i < count * n_seqs; i++)

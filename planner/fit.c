@@ -1,9 +1,9 @@
 /*
  * How sizes are joined, by kind (docs/method.md, design decision 5; measured there on 35,000 GEMMs):
  *   gemm, lm_head, expert_gemm   log time, piecewise linear in log m
- *   attention_prefill            utilisation (time / roofline), bilinear in the logs of both lengths:
+ *   attention_prefill (and mla)  utilisation (time / roofline), bilinear in the logs of both lengths:
  *                                exact for work that grows with q * kv, unlike time or its root
- *   attention_decode             time, bilinear in batch and mean key length
+ *   attention_decode (and mla)   time, bilinear in batch and mean key length
  *   the rest, collectives        time, piecewise linear in size
  * Never forced to be monotone: real kernels step at tile edges.
  */
@@ -27,12 +27,12 @@ static enum join join_of(enum op_kind kind)
 {
     if (kind == OP_GEMM || kind == OP_LM_HEAD || kind == OP_EXPERT_GEMM)
         return JOIN_LOG;
-    return kind == OP_ATTENTION_PREFILL ? JOIN_UTILISATION : JOIN_LINEAR;
+    return op_is_prefill(kind) ? JOIN_UTILISATION : JOIN_LINEAR;
 }
 
 static int size_dims(enum op_kind kind)
 {
-    return kind == OP_ATTENTION_PREFILL || kind == OP_ATTENTION_DECODE ? 2 : 1;
+    return op_is_attention(kind) ? 2 : 1;
 }
 
 int fit_compare_sites(const struct op *a, const struct op *b)
@@ -178,7 +178,7 @@ static struct anchor row_anchor(
     struct anchor anchor = {.op = *op};
     anchor.op.dim[0] = points->op.dim[0];
     /* Keys include the queries of the step. */
-    if (op->kind == OP_ATTENTION_PREFILL && anchor.op.dim[1] < anchor.op.dim[0])
+    if (op_is_prefill(op->kind) && anchor.op.dim[1] < anchor.op.dim[0])
         anchor.op.dim[1] = anchor.op.dim[0];
     anchor.cost = along(points, n, 1, &anchor.op, roof);
     return anchor;

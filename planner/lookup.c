@@ -277,6 +277,9 @@ static double wire_share(const struct op *op)
     case OP_EMBEDDING:
     case OP_SAMPLE:
     case OP_COPY:
+    case OP_MLA_PREFILL:
+    case OP_MLA_DECODE:
+    case OP_MLA_ROPE:
     case OP_KIND_COUNT:
         break;
     }

@@ -47,7 +47,7 @@ static double uniform(struct check *check)
 
 static int size_dims(enum op_kind kind)
 {
-    return kind == OP_ATTENTION_PREFILL || kind == OP_ATTENTION_DECODE ? 2 : 1;
+    return op_is_attention(kind) ? 2 : 1;
 }
 
 static bool same_site(const struct op *a, const struct op *b)
@@ -97,7 +97,7 @@ static bool draw_op(struct op *out, struct check *check, enum op_kind kind)
         struct op op = *out;
         for (int d = 0; d < size_dims(kind); d++)
             op.dim[d] = draw_size(check, out, d);
-        if (kind == OP_ATTENTION_PREFILL && op.dim[1] < op.dim[0])
+        if (op_is_prefill(kind) && op.dim[1] < op.dim[0])
             op.dim[1] = op.dim[0];
         *out = op;
         if (!in_grid(check, out))

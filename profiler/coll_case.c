@@ -108,6 +108,9 @@ void coll_case_run(struct coll_case *c)
     case OP_EMBEDDING:
     case OP_SAMPLE:
     case OP_COPY:
+    case OP_MLA_PREFILL:
+    case OP_MLA_DECODE:
+    case OP_MLA_ROPE:
     case OP_KIND_COUNT:
         break;
     }

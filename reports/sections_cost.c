@@ -17,7 +17,7 @@ enum {
 /* Dimension along the axis: kv_len for attention, bytes for collectives and copies (d0), else m (d0). */
 static int axis_of(enum op_kind kind)
 {
-    return kind == OP_ATTENTION_PREFILL || kind == OP_ATTENTION_DECODE ? 1 : 0;
+    return op_is_attention(kind) ? 1 : 0;
 }
 
 /* Orders by kind, layout, site, then along the axis. */

@@ -25,9 +25,16 @@ static void do_router(struct engine *engine, const struct layer_weights *layer)
 {
     const struct model *model = engine->model;
     struct op op = engine_op(engine, OP_ROUTER, engine->place->split.dtype);
-    struct op_args args = {
-            .router = {engine->work[WORK_H], layer->buffer[WEIGHT_ROUTER], model->moe.norm_top_k,
-                    engine->work[WORK_EXPERT], engine->work[WORK_EXPERT_WEIGHT]}};
+    struct op_args args = {.router = {.x = engine->work[WORK_H],
+                                   .w = layer->buffer[WEIGHT_ROUTER],
+                                   .bias = layer->buffer[WEIGHT_ROUTER_BIAS],
+                                   .sigmoid = model->moe.sigmoid,
+                                   .n_group = model->moe.n_group,
+                                   .top_k_group = model->moe.top_k_group,
+                                   .normalise = model->moe.norm_top_k,
+                                   .scale = (float)model->moe.scale,
+                                   .expert = engine->work[WORK_EXPERT],
+                                   .weight = engine->work[WORK_EXPERT_WEIGHT]}};
 
     op.dim[0] = engine->step.rows;
     op.dim[1] = model->hidden;

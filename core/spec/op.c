@@ -8,8 +8,8 @@ const char *const dtype_names[] = {"f32", "bf16", "f16", "f8", NULL};
 
 const char *const op_kind_names[] = {"gemm", "lm_head", "attention_prefill", "attention_decode",
         "rmsnorm", "rope", "activation", "router", "permute", "expert_gemm", "combine", "embedding",
-        "sample", "copy", "all_reduce", "all_gather", "reduce_scatter", "all_to_all", "send_recv",
-        "broadcast", NULL};
+        "sample", "copy", "mla_prefill", "mla_decode", "mla_rope", "all_reduce", "all_gather",
+        "reduce_scatter", "all_to_all", "send_recv", "broadcast", NULL};
 
 _Static_assert(
         sizeof dtype_names / sizeof *dtype_names == DTYPE_COUNT + 1, "a name for each dtype");
@@ -31,6 +31,9 @@ static const char *const dim_names[][OP_DIMS] = {
         [OP_EMBEDDING] = {"m", "hidden"},
         [OP_SAMPLE] = {"m", "vocab"},
         [OP_COPY] = {"bytes"},
+        [OP_MLA_PREFILL] = {"q_len", "kv_len", "heads", "rank", "rope", "expanded"},
+        [OP_MLA_DECODE] = {"batch", "kv_len", "heads", "rank", "rope", "expanded"},
+        [OP_MLA_ROPE] = {"m", "heads", "rank", "rope", "nope"},
         [OP_ALL_REDUCE] = {"bytes"},
         [OP_ALL_GATHER] = {"bytes"},
         [OP_REDUCE_SCATTER] = {"bytes"},
@@ -60,6 +63,17 @@ int dtype_bytes(enum dtype dtype)
 bool op_is_collective(enum op_kind kind)
 {
     return kind >= OP_ALL_REDUCE;
+}
+
+bool op_is_attention(enum op_kind kind)
+{
+    return kind == OP_ATTENTION_PREFILL || kind == OP_ATTENTION_DECODE || kind == OP_MLA_PREFILL
+           || kind == OP_MLA_DECODE;
+}
+
+bool op_is_prefill(enum op_kind kind)
+{
+    return kind == OP_ATTENTION_PREFILL || kind == OP_MLA_PREFILL;
 }
 
 const char *op_dim_name(enum op_kind kind, int dim)
@@ -152,6 +166,12 @@ double op_flop(const struct op *op)
         return local_rows(d[0], d[2], d[3], d[4]) * d[1] * 2;
     case OP_SAMPLE:
         return d[0] * d[1];
+    case OP_MLA_PREFILL: /* latents to keys and values, then as attention_prefill */
+        return d[2] * (2 * d[1] * d[3] * d[5] + causal_pairs(d[0], d[1]) * (2 * (d[5] + d[4]) + 4));
+    case OP_MLA_DECODE: /* queries into the latents' space, attention over those, and out of it */
+        return d[0] * d[2] * (2 * d[3] * d[5] + d[1] * (4 * d[3] + 2 * d[4] + 4));
+    case OP_MLA_ROPE:
+        return d[0] * (4 * d[2] + 3 * (d[1] + 1) * d[3]);
     case OP_ALL_REDUCE:
     case OP_REDUCE_SCATTER:
         return d[0] / 4 * (op->degree > 1 ? 1 : 0);
@@ -216,6 +236,14 @@ double op_bytes(const struct op *op)
         return 4 * d[0] * d[1] + 8 * d[0];
     case OP_COPY:
         return 2 * d[0];
+    case OP_MLA_PREFILL:
+        return size * d[3] * d[2] * d[5] + size * d[1] * (d[3] + d[4])
+               + 4 * d[0] * d[2] * (d[5] + d[4]);
+    case OP_MLA_DECODE:
+        return size * d[3] * d[2] * d[5]
+               + d[0] * (size * d[1] * (d[3] + d[4]) + 4 * d[2] * (d[5] + d[4]));
+    case OP_MLA_ROPE: /* the rotated part of q in and out, the latent in and to the cache */
+        return d[0] * (8 * d[1] * d[3] + (4 + size) * (d[2] + d[3]));
     case OP_ALL_REDUCE:
     case OP_ALL_GATHER:
     case OP_REDUCE_SCATTER:

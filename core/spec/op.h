@@ -19,7 +19,14 @@
  *   embedding          m       hidden
  *   sample             m       vocab                                          arg max (greedy)
  *   copy               bytes
+ *   mla_prefill        q_len   kv_len    heads     rank      rope      expanded  one sequence; over expanded latents
+ *   mla_decode         batch   kv_len    heads     rank      rope      expanded  over the latents themselves
+ *   mla_rope           m       heads     rank      rope      nope             norms and rotates, writes latents to the cache
  *   collectives        bytes                                                  per rank; degree = ranks in the group
+ *
+ * Multi-head latent attention (arXiv:2405.04434): the cache holds one row of rank + rope elements a position;
+ * a head's keys (nope + rope) and values are products of it with `expanded` = nope + v rows of weights, which
+ * count as halves of it where an op is measured. dtype is that of the cache, the weights are measured in it too.
  *
  * m counts tokens of the step; expert_gemm, permute and combine see the rows that uniform routing of
  * m tokens sends to `local` of `experts`.
@@ -55,6 +62,9 @@ enum op_kind {
     OP_EMBEDDING,
     OP_SAMPLE,
     OP_COPY,
+    OP_MLA_PREFILL,
+    OP_MLA_DECODE,
+    OP_MLA_ROPE,
     OP_ALL_REDUCE,     /* first collective */
     OP_ALL_GATHER,     /* bytes = what each rank contributes */
     OP_REDUCE_SCATTER, /* bytes = what each rank keeps */
@@ -81,6 +91,10 @@ extern const char *const op_kind_names[]; /* "gemm" ...; NULL-terminated */
 
 int dtype_bytes(enum dtype dtype);
 bool op_is_collective(enum op_kind kind);
+/* Kinds with two sizes: d0 queries, d1 keys. */
+bool op_is_attention(enum op_kind kind);
+/* ... whose keys include their queries: d1 >= d0. */
+bool op_is_prefill(enum op_kind kind);
 /* Names of the dimensions of a kind, for tables and CSV; "" for unused ones. */
 const char *op_dim_name(enum op_kind kind, int dim);
 /* Total order over all fields; 0 = same key. */

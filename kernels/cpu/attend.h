@@ -45,7 +45,7 @@ static inline void attend_open(struct attend_state *s, const struct attend_job *
 {
     const struct attention_args *a = job->args;
     int64_t first = job->seq->kv_len - job->seq->q_len;
-    int group = (int)(job->heads / job->kv_heads), rows = (int)(job->q_end - job->q_begin) * group;
+    int group = (int)job->group, rows = (int)(job->q_end - job->q_begin) * group;
     *s = (struct attend_state){.job = job, .rows = rows, .group = group};
     s->cell = dot_step_elements(a->cache.dtype);
     s->width = (job->head_dim + s->cell - 1) / s->cell * s->cell;
@@ -61,13 +61,14 @@ static inline void attend_open(struct attend_state *s, const struct attend_job *
     for (int r = 0; r < rows; r++) {
         int64_t row = job->q_begin + r / group;
         const float *q = a->q + (job->seq->row + row) * a->ldq
-                         + (job->kv_head * group + r % group) * job->head_dim;
+                         + (job->first_head + r % group) * job->head_dim;
         for (int64_t i = 0; i < job->head_dim; i++)
             s->sum[r * job->head_dim + i] = q[i] * a->scale;
         s->end[r] = first + row + 1;
         s->begin[r] = a->window > 0 && s->end[r] > a->window ? s->end[r] - a->window : 0;
-        s->most[r] = -INFINITY;
-        s->total[r] = 0;
+        /* A sink is a score that was seen before all others. */
+        s->most[r] = a->sinks ? a->sinks[job->first_head + r % group] : -INFINITY;
+        s->total[r] = a->sinks ? 1 : 0;
     }
     dot_pack_rows(s->packed, s->sum, job->head_dim, job->head_dim, rows, a->cache.dtype);
     memset(s->sum, 0, sizeof(float) * (size_t)(rows * s->width));
@@ -89,7 +90,7 @@ static inline void attend_find(
                              * cache->block_tokens
                      + pos % cache->block_tokens;
         place->key[j] = (const char *)cache->k + at * bytes;
-        place->value[j] = (const char *)cache->v + at * bytes;
+        place->value[j] = (const char *)(cache->v ? cache->v : cache->k) + at * bytes;
     }
 }
 
@@ -216,7 +217,7 @@ ALWAYS_INLINE void attend_rows(
         struct attend_state *s, int first, int rows, int64_t n, enum dtype dtype)
 {
     const int64_t cells = (rows == 4 ? 2 : 4) / (dtype == DTYPE_F32 ? 1 : 2);
-    int64_t dim = s->job->head_dim, cell = dot_step_elements(dtype);
+    int64_t dim = s->job->value_dim, cell = dot_step_elements(dtype);
     struct attend_span span = {.first = first, .n = n};
     for (; span.at + cells * cell <= dim; span.at += cells * cell)
         attend_tile(s, &span, rows, cells, dtype);
@@ -242,7 +243,7 @@ ALWAYS_INLINE void attend_add(struct attend_state *s, int64_t n, enum dtype dtyp
 static inline void attend_store(const struct attend_state *s, int r, float *out)
 {
     const float *sum = s->sum + r * s->width;
-    const int64_t dim = s->job->head_dim;
+    const int64_t dim = s->job->value_dim;
     float total = s->total[r];
     if (s->job->args->cache.dtype == DTYPE_F32) {
         for (int64_t i = 0; i < dim; i++)
@@ -282,7 +283,7 @@ static inline void attend_run(const struct attend_job *job)
         int64_t row = job->seq->row + job->q_begin + r / s.group;
         attend_store(&s, r,
                 job->args->out + row * job->args->ldo
-                        + (job->kv_head * s.group + r % s.group) * job->head_dim);
+                        + (job->first_head + r % s.group) * job->value_dim);
     }
 }
 

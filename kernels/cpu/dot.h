@@ -217,7 +217,7 @@ static inline void dot_pack_tile(const struct dot_job *job, const float *x, int6
                 job->dtype);
 }
 
-/* Chunks are computed apart and added in a binary tree. */
+/* Chunks are computed apart and added in a binary tree; a bias belongs to the first (op_table.h). */
 static inline void dot_run_group(const struct dot_job *job, int64_t col, int cols)
 {
     float sums[DOT_CHUNKS][12];
@@ -228,14 +228,15 @@ static inline void dot_run_group(const struct dot_job *job, int64_t col, int col
     for (int chunk = 0; chunk < job->chunks; chunk++)
         dot_tiles[is_bf16][cols / 2][job->rows](sums[chunk], job->packed + chunk * floats,
                 w + chunk * length * element, job->k * element, length, true);
+    for (int i = 0; job->bias && i < job->rows * cols; i++)
+        sums[0][i] += job->bias[col + i % cols];
     for (int span = 1; span < job->chunks; span *= 2)
         for (int chunk = 0; chunk < job->chunks; chunk += 2 * span)
             for (int i = 0; i < job->rows * cols; i++)
                 sums[chunk][i] += sums[chunk + span][i];
     for (int r = 0; r < job->rows; r++)
         for (int c = 0; c < cols; c++)
-            job->y[r * job->ldy + col + c] =
-                    sums[0][r * cols + c] + (job->bias ? job->bias[col + c] : 0);
+            job->y[r * job->ldy + col + c] = sums[0][r * cols + c];
 }
 
 static inline void dot_run_tile(const struct dot_job *job)

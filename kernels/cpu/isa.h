@@ -33,13 +33,25 @@ struct dot_job {
 /* Query rows of one job. */
 #define ATTEND_ROWS 32
 
-/* Rows [q_begin, q_end) of a sequence, the heads that share kv_head. */
+/* Rows [q_begin, q_end) of a sequence, `group` heads from first_head on, which share kv_head. */
 struct attend_job {
     const struct attention_args *args;
     const struct attention_seq *seq;
-    int64_t heads, kv_heads, head_dim, kv_head;
+    int64_t first_head, group, kv_heads, kv_head, head_dim;
+    int64_t value_dim; /* head_dim; where the cache has no v, values are the first elements of keys */
     int64_t q_begin, q_end;
-    float *scratch; /* attend_floats(rows) with rows = queries * heads / kv_heads */
+    float *scratch; /* attend_floats(rows) with rows = queries * group */
+};
+
+/* y[rows, n] = x[rows, k] w[k, n], each element by adding over k in order. */
+struct mix_job {
+    const float *x;
+    int64_t ldx;
+    const void *w;
+    enum dtype dtype;
+    float *y;
+    int64_t ldy;
+    int64_t rows, n, k;
 };
 
 struct cpu_isa {
@@ -48,6 +60,7 @@ struct cpu_isa {
     int64_t (*dot_scratch_floats)(int rows, int chunks);
     void (*dot_pack)(const struct dot_job *job, const float *x, int64_t ldx);
     void (*dot_run)(const struct dot_job *job);
+    void (*mix)(const struct mix_job *job);
     void (*widen)(float *out, const uint16_t *in, int64_t n);
     int64_t (*attend_floats)(int rows, int64_t head_dim);
     void (*attend_run)(const struct attend_job *job);
@@ -55,6 +68,8 @@ struct cpu_isa {
     void (*rmsnorm)(
             float *out, float *x, const float *residual, const float *gain, float eps, int64_t n);
     void (*silu)(float *out, const float *gate, const float *up, int64_t n);
+    /* gpt-oss: struct expert_args says what. */
+    void (*swiglu_clamped)(float *out, const float *gate, const float *up, float clamp, int64_t n);
     void (*add_scaled)(float *out, const float *x, float scale, int64_t n);
     /* x[i] = e^(x[i] - most), returns their sum. */
     float (*soften)(float *x, float most, int64_t n);

@@ -41,10 +41,12 @@ static void attention_part(void *arg, int part, int parts)
         int64_t end = begin + work->tile;
         struct attend_job job = {.args = work->args,
                 .seq = seq,
-                .heads = dim[2],
+                .first_head = (unit - first) % kv_heads * (dim[2] / kv_heads),
+                .group = dim[2] / kv_heads,
                 .kv_heads = kv_heads,
-                .head_dim = dim[4],
                 .kv_head = (unit - first) % kv_heads,
+                .head_dim = dim[4],
+                .value_dim = dim[4],
                 .q_begin = begin,
                 .q_end = end < seq->q_len ? end : seq->q_len,
                 .scratch = scratch};

@@ -17,7 +17,8 @@ static void combine_tokens(const struct cpu_split *split, int part, int64_t begi
     (void)part;
     for (int64_t token = begin; token < end; token++) {
         float *out = a->out + token * hidden;
-        memset(out, 0, sizeof(float) * (size_t)hidden);
+        if (!a->add)
+            memset(out, 0, sizeof(float) * (size_t)hidden);
         for (int64_t pair = token * top_k; pair < (token + 1) * top_k; pair++)
             if (work->row[pair] >= 0)
                 dev_cpu(split->dev)

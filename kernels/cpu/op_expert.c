@@ -1,4 +1,5 @@
 #include <stdatomic.h>
+#include <stddef.h>
 
 #include "kernels/bf16.h"
 #include "kernels/cpu/cpu.h"
@@ -57,6 +58,7 @@ static void up_unit(const struct expert_work *work, int part, int64_t expert, in
             .dtype = work->op->dtype,
             .m = m,
             .k = hidden,
+            .bias = a->up_bias ? a->up_bias + expert * 2 * inter : NULL,
             .y = both,
             .ldy = 2 * inter,
             .begin = begin,
@@ -65,9 +67,14 @@ static void up_unit(const struct expert_work *work, int part, int64_t expert, in
     job.begin += inter;
     job.end += inter;
     cpu_gemm_span(&job);
+    const struct cpu_isa *cpu = dev_cpu(work->dev);
     for (int64_t row = 0; row < m; row++) {
         const float *gate = both + row * 2 * inter + begin;
-        dev_cpu(work->dev)->silu(inner + row * inter + begin, gate, gate + inter, end - begin);
+        float *out = inner + row * inter + begin;
+        if (a->clamp > 0)
+            cpu->swiglu_clamped(out, gate, gate + inter, a->clamp, end - begin);
+        else
+            cpu->silu(out, gate, gate + inter, end - begin);
     }
 }
 
@@ -85,6 +92,7 @@ static void down_unit(const struct expert_work *work, int part, int64_t expert, 
             .m = m,
             .k = inter,
             .k_chunks = a->k_chunks,
+            .bias = a->down_bias ? a->down_bias + expert * hidden : NULL,
             .y = a->out + first * hidden,
             .ldy = hidden,
             .begin = begin,

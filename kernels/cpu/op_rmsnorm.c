@@ -7,11 +7,11 @@
 static void rmsnorm_rows(const struct cpu_split *split, int part, int64_t begin, int64_t end)
 {
     const struct rmsnorm_args *a = split->args;
-    int64_t n = split->op->dim[1];
+    int64_t n = split->op->dim[1], ldx = a->ldx ? a->ldx : n;
     (void)part;
     for (int64_t row = begin; row < end; row++)
         dev_cpu(split->dev)
-                ->rmsnorm(a->out + row * n, a->x + row * n,
+                ->rmsnorm(a->out + row * n, a->x + row * ldx,
                         a->residual ? a->residual + row * n : NULL, a->gain, a->eps, n);
 }
 

@@ -60,6 +60,19 @@ static inline void rows_silu(float *out, const float *gate, const float *up, int
     }
 }
 
+/* Gate at most clamp, up within +-clamp; gate sigmoid(1.702 gate) (up + 1). */
+static inline void rows_swiglu_clamped(
+        float *out, const float *gate, const float *up, float clamp, int64_t n)
+{
+    const vf one = v_set1(1), most = v_set1(clamp), least = v_set1(-clamp);
+    for (int64_t i = 0; i < n; i += VW) {
+        vf g = v_min(rows_load(gate + i, n - i), most);
+        vf u = v_max(v_min(rows_load(up + i, n - i), most), least);
+        vf e = v_exp(-v_max(g * v_set1(1.702f), v_set1(-88)));
+        rows_store(out + i, g / (one + e) * (u + one), n - i);
+    }
+}
+
 static inline void rows_add_scaled(float *out, const float *x, float scale, int64_t n)
 {
     for (int64_t i = 0; i < n; i += VW)

@@ -4,6 +4,7 @@
 #include "kernels/cpu/attend.h"
 #include "kernels/cpu/dot.h"
 #include "kernels/cpu/isa.h"
+#include "kernels/cpu/mix.h"
 #include "kernels/cpu/panel.h"
 #include "kernels/cpu/rows.h"
 
@@ -13,11 +14,13 @@ const struct cpu_isa ISA_TABLE = {
         .dot_scratch_floats = panel_floats,
         .dot_pack = dot_pack,
         .dot_run = dot_run,
+        .mix = mix_run,
         .widen = widen,
         .attend_floats = attend_floats,
         .attend_run = attend_run,
         .rmsnorm = rows_rmsnorm,
         .silu = rows_silu,
+        .swiglu_clamped = rows_swiglu_clamped,
         .add_scaled = rows_add_scaled,
         .soften = rows_soften,
         .arg_max = rows_arg_max,

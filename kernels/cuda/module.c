@@ -203,6 +203,9 @@ static const char *run(
     case OP_EMBEDDING:
     case OP_SAMPLE:
     case OP_COPY:
+    case OP_MLA_PREFILL:
+    case OP_MLA_DECODE:
+    case OP_MLA_ROPE:
     case OP_ALL_REDUCE:
     case OP_ALL_GATHER:
     case OP_REDUCE_SCATTER:

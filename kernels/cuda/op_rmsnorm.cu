@@ -12,9 +12,9 @@ constexpr int block_threads = 256;
 
 template <bool has_residual>
 __global__ void __launch_bounds__(block_threads) rmsnorm(
-        float *x, const float *residual, const float *gain, float *out, int64_t n, float eps)
+        float *x, const float *residual, const float *gain, float *out, int64_t n, int64_t ldx, float eps)
 {
-    float *row = x + blockIdx.x * n;
+    float *row = x + blockIdx.x * ldx;
     const float *add = has_residual ? residual + blockIdx.x * n : nullptr;
     float *to = out + blockIdx.x * n;
     float squares = 0.0f;
@@ -36,11 +36,12 @@ __global__ void __launch_bounds__(block_threads) rmsnorm(
 extern "C" void cuda_rmsnorm(const struct op *op, const struct rmsnorm_args *args, void *stream)
 {
     auto blocks = static_cast<unsigned>(op->dim[0]);
+    const int64_t ldx = args->ldx != 0 ? args->ldx : op->dim[1];
     auto on = static_cast<cudaStream_t>(stream);
     if (args->residual != nullptr)
         rmsnorm<true><<<blocks, block_threads, 0, on>>>(
-                args->x, args->residual, args->gain, args->out, op->dim[1], args->eps);
+                args->x, args->residual, args->gain, args->out, op->dim[1], ldx, args->eps);
     else
         rmsnorm<false><<<blocks, block_threads, 0, on>>>(
-                args->x, nullptr, args->gain, args->out, op->dim[1], args->eps);
+                args->x, nullptr, args->gain, args->out, op->dim[1], ldx, args->eps);
 }

@@ -32,11 +32,13 @@ static void attend(const struct op *op, const struct attention_args *a,
     const float *q = a->q + (seq->row + row) * a->ldq + head * head_dim;
     float *out = a->out + (seq->row + row) * a->ldo + head * head_dim;
 
-    double most = -HUGE_VAL, total = 0;
+    double most = a->sinks ? (double)a->sinks[head] : -HUGE_VAL, total = 0;
     for (int64_t j = first; j <= pos; j++)
         most = fmax(most, score(op, a, q, cache_index(op, a, seq, j, kv_head)));
     for (int64_t j = first; j <= pos; j++)
         total += exp(score(op, a, q, cache_index(op, a, seq, j, kv_head)) - most);
+    if (a->sinks)
+        total += exp((double)a->sinks[head] - most);
     for (int64_t i = 0; i < head_dim; i++)
         out[i] = 0;
     for (int64_t j = first; j <= pos; j++) {

@@ -8,7 +8,8 @@ void ref_combine(const struct op *op, const struct op_args *args)
     const struct combine_args *a = &args->combine;
     int64_t m = op->dim[0], hidden = op->dim[1], top_k = op->dim[4];
     int64_t out_rows = a->scatter ? m * top_k : m;
-    memset(a->out, 0, sizeof(float) * (size_t)(out_rows * hidden));
+    if (!a->add)
+        memset(a->out, 0, sizeof(float) * (size_t)(out_rows * hidden));
     for (int64_t choice = 0; choice < top_k; choice++) {
         for (int64_t row = 0; row < a->n_rows; row++) {
             int64_t pair = a->pair[row];

@@ -5,9 +5,9 @@
 void ref_rmsnorm(const struct op *op, const struct op_args *args)
 {
     const struct rmsnorm_args *a = &args->rmsnorm;
-    int64_t m = op->dim[0], n = op->dim[1];
+    int64_t m = op->dim[0], n = op->dim[1], ldx = a->ldx ? a->ldx : n;
     for (int64_t row = 0; row < m; row++) {
-        float *x = a->x + row * n;
+        float *x = a->x + row * ldx;
         double squares = 0;
         for (int64_t i = 0; i < n; i++) {
             if (a->residual)

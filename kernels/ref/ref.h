@@ -18,6 +18,8 @@ void ref_expert(const struct op *op, const struct op_args *args);
 void ref_combine(const struct op *op, const struct op_args *args);
 void ref_embedding(const struct op *op, const struct op_args *args);
 void ref_sample(const struct op *op, const struct op_args *args);
+void ref_mla(const struct op *op, const struct op_args *args);
+void ref_mla_rope(const struct op *op, const struct op_args *args);
 void ref_copy(const struct op *op, const struct op_args *args);
 
 #endif

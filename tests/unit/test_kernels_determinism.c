@@ -267,6 +267,132 @@ static void attention_does_not_depend_on_the_chunks(void **state)
     dev_close(two);
 }
 
+/* A bias goes to the first chunk: the first rank adds it, the others do not. */
+static void a_bias_is_added_by_the_first_rank(void **state)
+{
+    enum {
+        N = 29,
+        K = 8 * 13,
+        M = 9
+    };
+    struct dev *dev = open_dev(2, ISA_AUTO);
+    float *x = noise(M * K, 1), *bias = noise(N, 3), whole[M * N], part[2][M * N];
+    float *w = noise(N * K, 2), *half = memory(N * K / 2 * 4);
+    (void)state;
+    for (int64_t m = 1; m <= M; m += M - 1) {
+        struct op op = {OP_GEMM, DTYPE_F32, 2, 1, {m, N, K}};
+        struct op_args args = {.gemm = {.x = x,
+                                       .ldx = K,
+                                       .w = w,
+                                       .bias = bias,
+                                       .y = whole,
+                                       .ldy = N,
+                                       .k_chunks = 8}};
+        op_run(dev, &op, &args);
+        op.dim[2] = K / 2;
+        for (int rank = 0; rank < 2; rank++) {
+            for (int64_t c = 0; c < N; c++)
+                memcpy(half + c * K / 2, w + c * K + rank * K / 2, K / 2 * 4);
+            args.gemm = (struct gemm_args){.x = x + rank * K / 2,
+                    .ldx = K,
+                    .w = half,
+                    .bias = rank ? NULL : bias,
+                    .y = part[rank],
+                    .ldy = N,
+                    .k_chunks = 4};
+            op_run(dev, &op, &args);
+        }
+        for (int64_t i = 0; i < m * N; i++)
+            part[0][i] += part[1][i];
+        assert_memory_equal(part[0], whole, m * N * 4);
+    }
+    free(x);
+    free(bias);
+    free(w);
+    free(half);
+    dev_close(dev);
+}
+
+#define LATENT  24
+#define ROTATED 8
+#define NOPE    12
+#define VALUE   10
+#define MLA_Q   (HEADS * (NOPE + ROTATED))
+#define MLA_OUT (HEADS * VALUE)
+
+struct mla_case {
+    struct kv_layer cache;
+    int32_t blocks[BLOCKS];
+    const float *q;
+    const void *kv_b;
+};
+
+/* Heads [first, first + heads) of positions [from, to), as prefill or, one position, as decode. */
+static void mla(struct dev *dev, const struct mla_case *c, struct piece p, float *out)
+{
+    int64_t to = p.row + p.rows, bytes = c->cache.dtype == DTYPE_F32 ? 4 : 2;
+    struct attention_seq seq = {.q_len = p.rows, .kv_len = to, .blocks = c->blocks};
+    struct op op = {p.rows == 1 ? OP_MLA_DECODE : OP_MLA_PREFILL, c->cache.dtype, dev_threads(dev),
+            1, {p.rows, to, p.cols, LATENT, ROTATED, NOPE + VALUE}};
+    struct op_args args = {
+            .mla = {.q = c->q + p.row * MLA_Q + p.col * (NOPE + ROTATED),
+                    .ldq = MLA_Q,
+                    .nope = NOPE,
+                    .kv_b = (const char *)c->kv_b + p.col * (NOPE + VALUE) * LATENT * bytes,
+                    .dtype = c->cache.dtype,
+                    .out = out + p.row * MLA_OUT + p.col * VALUE,
+                    .ldo = MLA_OUT,
+                    .cache = c->cache,
+                    .seqs = &seq,
+                    .n_seqs = 1,
+                    .scale = 0.25f}};
+    op_run(dev, &op, &args);
+}
+
+static void check_mla(struct dev *one, struct dev *two, const struct mla_case *c)
+{
+    static const int64_t chunks[] = {1, 2, 7, 64, 100};
+    float *whole = memory(LENGTH * MLA_OUT * 4), *out = memory(LENGTH * MLA_OUT * 4);
+    mla(one, c, (struct piece){.rows = LENGTH, .cols = HEADS}, whole);
+    for (int i = 0; i < 5; i++) {
+        memset(out, 0xff, LENGTH * MLA_OUT * 4);
+        for (int64_t from = 0; from < LENGTH; from += chunks[i])
+            for (int64_t head = 0; head < HEADS; head += HEADS / 2)
+                mla(two, c,
+                        (struct piece){.row = from,
+                                .rows = from + chunks[i] < LENGTH ? chunks[i] : LENGTH - from,
+                                .col = head,
+                                .cols = HEADS / 2},
+                        out);
+        assert_memory_equal(out, whole, LENGTH * MLA_OUT * 4);
+    }
+    free(whole);
+    free(out);
+}
+
+static void latent_attention_does_not_depend_on_chunks_and_heads(void **state)
+{
+    static const enum dtype dtypes[] = {DTYPE_F32, DTYPE_BF16};
+    struct dev *one = open_dev(1, ISA_AUTO), *two = open_dev(2, ISA_AUTO);
+    float *q = noise(LENGTH * MLA_Q, 5);
+    (void)state;
+    for (int i = 0; i < 2; i++) {
+        struct mla_case c = {.q = q};
+        c.cache = (struct kv_layer){.dtype = dtypes[i], .block_tokens = BLOCK};
+        c.cache.k = weights(dtypes[i], (int64_t)BLOCKS * BLOCK * (LATENT + ROTATED), 6);
+        void *kv_b = weights(dtypes[i], HEADS * (NOPE + VALUE) * LATENT, 7);
+        c.kv_b = kv_b;
+        for (int b = 0; b < BLOCKS; b++)
+            c.blocks[b] = b * 7 % BLOCKS;
+        check_mla(one, two, &c);
+        free(c.cache.k);
+        free(kv_b);
+    }
+    free(q);
+    dev_close(one);
+    dev_close(two);
+}
+
 /* Activation of half the columns, as a tensor-parallel rank has them. */
 static void activation_does_not_depend_on_columns(void **state)
 {
@@ -357,7 +483,13 @@ static void experts_do_not_depend_on_their_rows(void **state)
     void *down = weights(DTYPE_BF16, LOCAL * INTER * HIDDEN, 5);
     int32_t all[] = {0, 8, ROWS};
     struct op op = {OP_EXPERT_GEMM, DTYPE_BF16, 1, 1, {ROWS, HIDDEN, INTER, LOCAL, LOCAL, 1}};
-    struct op_args args = {.expert = {x, all, up, down, out, scratch, 8}};
+    struct op_args args = {.expert = {.rows = x,
+                                   .offsets = all,
+                                   .gate_up = up,
+                                   .down = down,
+                                   .out = out,
+                                   .scratch = scratch,
+                                   .k_chunks = 8}};
     op_run(one, &op, &args);
     for (int row = 0; row < ROWS; row++) {
         int32_t single[] = {0, row < 8, 1};
@@ -383,6 +515,8 @@ int main(void)
             cmocka_unit_test(portable_products_do_not_depend_on_the_split),
             cmocka_unit_test(best_products_do_not_depend_on_the_split),
             cmocka_unit_test(attention_does_not_depend_on_the_chunks),
+            cmocka_unit_test(a_bias_is_added_by_the_first_rank),
+            cmocka_unit_test(latent_attention_does_not_depend_on_chunks_and_heads),
             cmocka_unit_test(activation_does_not_depend_on_columns),
             cmocka_unit_test(combine_by_scatter_equals_combine),
             cmocka_unit_test(experts_do_not_depend_on_their_rows),
