@@ -40,12 +40,12 @@ static bool get_llama(struct config_reader *r, struct model *out)
     return get_layer_types(r, out, 0);
 }
 
-static bool get_qwen3(struct config_reader *r, struct model *out)
+/* Qwen2 and 3 window their last layers, if at all. */
+static bool get_qwen_window(struct config_reader *r, struct model *out)
 {
     bool sliding;
     int64_t window, first;
 
-    out->qk_norm = true;
     if (!config_bool(r, "use_sliding_window", &sliding, false)
             || !config_i64(r, "sliding_window", &window, 4096)
             || !config_i64(r, "max_window_layers", &first, 28))
@@ -54,6 +54,19 @@ static bool get_qwen3(struct config_reader *r, struct model *out)
         if (i >= first)
             out->layers[i] = (struct model_layer){ATTENTION_WINDOW, window, false, true};
     return get_layer_types(r, out, window);
+}
+
+/* config.json of Qwen2 says nothing of its biases. */
+static bool get_qwen2(struct config_reader *r, struct model *out)
+{
+    out->attention_bias = true;
+    return get_qwen_window(r, out);
+}
+
+static bool get_qwen3(struct config_reader *r, struct model *out)
+{
+    out->qk_norm = true;
+    return get_qwen_window(r, out);
 }
 
 static bool get_qwen3_moe(struct config_reader *r, struct model *out)
@@ -122,6 +135,7 @@ static bool get_mla(struct config_reader *r, struct model *out)
 static bool get_deepseek(struct config_reader *r, struct model *out)
 {
     int64_t first, step;
+    bool interleaved;
     const char *score = json_text(config_given(r->node, "scoring_func"), "sigmoid");
     const char *method = json_text(config_given(r->node, "topk_method"), "noaux_tc");
 
@@ -135,8 +149,12 @@ static bool get_deepseek(struct config_reader *r, struct model *out)
             || !config_double(r, r->node, "routed_scaling_factor", &out->moe.scale, 1)
             || !config_i64(r, "first_k_dense_replace", &first, 0)
             || !config_i64(r, "moe_layer_freq", &step, 1)
+            || !config_bool(r, "rope_interleave", &interleaved, true)
             || !config_int(r, "num_nextn_predict_layers", &out->n_mtp, 0))
         return false;
+    if (!interleaved)
+        return err_set(r->err, ERR_INPUT,
+                "%s: rope_interleave is false, supported is true: pairs of neighbours", r->path);
     if (out->moe.inter > 1 << 20 || out->moe.n_shared > 1024)
         return err_set(r->err, ERR_INPUT,
                 "%s: moe_intermediate_size %lld and n_shared_experts %d are out of range", r->path,
@@ -152,6 +170,7 @@ static bool get_deepseek(struct config_reader *r, struct model *out)
 static bool get_gpt_oss(struct config_reader *r, struct model *out)
 {
     int64_t window;
+    double alpha;
 
     out->sinks = out->moe.router_bias = out->moe.expert_bias = true;
     out->moe.norm_top_k = true; /* softmax over the chosen ones */
@@ -159,8 +178,12 @@ static bool get_gpt_oss(struct config_reader *r, struct model *out)
             || !config_int(r, "num_local_experts", &out->moe.n, CONFIG_REQUIRED)
             || !config_int(r, "num_experts_per_tok", &out->moe.top_k, CONFIG_REQUIRED)
             || !config_i64(r, "sliding_window", &window, 128)
-            || !config_double(r, r->node, "swiglu_limit", &out->moe.clamp, 7))
+            || !config_double(r, r->node, "swiglu_limit", &out->moe.clamp, 7)
+            || !config_double(r, r->node, "swiglu_alpha", &alpha, 1.702))
         return false;
+    if (alpha < 1.7019999 || alpha > 1.7020001)
+        return err_set(
+                r->err, ERR_INPUT, "%s: swiglu_alpha is %g, supported is 1.702", r->path, alpha);
     out->moe.inter = out->inter;
     for (int i = 0; i < out->n_layers; i++)
         out->layers[i] = i % 2 == 0 ? (struct model_layer){ATTENTION_WINDOW, window, true, true}
@@ -237,6 +260,8 @@ bool config_family(struct config_reader *r, struct model *out)
         return get_gpt_oss(r, out);
     case FAMILY_LLAMA4:
         return get_llama4(r, out);
+    case FAMILY_QWEN2:
+        return get_qwen2(r, out);
     }
     return false;
 }

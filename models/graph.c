@@ -112,15 +112,6 @@ static void add_bytes(struct sink *sink, const struct split *split, enum op_kind
         add(sink, op, count);
 }
 
-static void add_attention(struct sink *sink, const struct split *split, enum op_kind kind,
-        const int64_t dims[5], int64_t count)
-{
-    struct op op = op_of(split, kind, split->kv_dtype);
-    for (int i = 0; i < 5; i++)
-        op.dim[i] = dims[i];
-    add(sink, op, count);
-}
-
 /* Keys that a query can see at most; a chunked layer is priced as a window of the chunk's length. */
 static int64_t visible(const struct model_layer *layer, int64_t q_len, int64_t kv_len)
 {
@@ -129,29 +120,37 @@ static int64_t visible(const struct model_layer *layer, int64_t q_len, int64_t k
     return min_i64(kv_len, layer->window + q_len - 1);
 }
 
-/* kv_heads and head_dim differ between prefill and decode for MLA alone. */
-struct attention_dims {
-    int64_t heads, prefill_kv_heads, prefill_dim, decode_kv_heads, decode_dim;
+/* The ops of a layer's attention: all their dimensions but the first two, which say how much of it there is. */
+struct attention {
+    enum op_kind prefill, decode;
+    int64_t dim[4];
 };
+
+static void add_attention(struct sink *sink, const struct split *split,
+        const struct attention *attention, enum op_kind kind, const int64_t size[2], int64_t count)
+{
+    struct op op = op_of(split, kind, split->kv_dtype);
+    op.dim[0] = size[0];
+    op.dim[1] = size[1];
+    for (int i = 0; i < 4; i++)
+        op.dim[2 + i] = attention->dim[i];
+    add(sink, op, count);
+}
 
 static void add_sequences(struct sink *sink, const struct split *split,
         const struct step_shape *shape, const struct class_shape *class,
-        const struct attention_dims *dims)
+        const struct attention *attention)
 {
     for (int i = 0; i < shape->n_prefill; i++) {
         const struct seq_shape *seq = &shape->prefill[i];
-        add_attention(sink, split, OP_ATTENTION_PREFILL,
-                (const int64_t[5]){seq->q_len, visible(&class->layer, seq->q_len, seq->kv_len),
-                        dims->heads, dims->prefill_kv_heads, dims->prefill_dim},
-                class->count);
+        const int64_t size[2] = {seq->q_len, visible(&class->layer, seq->q_len, seq->kv_len)};
+        add_attention(sink, split, attention, attention->prefill, size, class->count);
     }
     if (shape->decode_batch <= 0)
         return;
     int64_t mean = ceil_div(shape->decode_kv_tokens, shape->decode_batch);
-    add_attention(sink, split, OP_ATTENTION_DECODE,
-            (const int64_t[5]){shape->decode_batch, visible(&class->layer, 1, mean), dims->heads,
-                    dims->decode_kv_heads, dims->decode_dim},
-            class->count);
+    const int64_t size[2] = {shape->decode_batch, visible(&class->layer, 1, mean)};
+    add_attention(sink, split, attention, attention->decode, size, class->count);
 }
 
 static void add_rope(struct sink *sink, const struct model *model, const struct split *split,
@@ -174,42 +173,34 @@ static void add_gqa(struct sink *sink, const struct model *model, const struct s
 {
     int64_t heads = model->heads / split->tp, kv = local_kv_heads(model, split->tp);
     int64_t dim = model->head_dim, m = shape->tokens, n = class->count;
-    struct attention_dims dims = {heads, kv, dim, kv, dim};
+    struct attention attention = {OP_ATTENTION_PREFILL, OP_ATTENTION_DECODE, {heads, kv, dim}};
 
     add_gemm(sink, split, m, (heads + 2 * kv) * dim, model->hidden, n);
     add_rope(sink, model, split, (const int64_t[4]){m, heads, kv, dim}, n);
-    add_sequences(sink, split, shape, class, &dims);
+    add_sequences(sink, split, shape, class, &attention);
     add_gemm(sink, split, m, model->hidden, heads * dim, n);
 }
 
-/*
- * Multi-head latent attention (DeepSeek-V2, arXiv:2405.04434). Decode absorbs kv_b into the query and the
- * output and attends over the latent row itself; prefill expands keys (nope + rope) and values, and is
- * priced at the mean of the two head sizes, which has the same multiplications.
- */
+/* Multi-head latent attention (DeepSeek-V2, arXiv:2405.04434); what reads the residual stream is one product. */
 static void add_mla(struct sink *sink, const struct model *model, const struct split *split,
         const struct step_shape *shape, const struct class_shape *class)
 {
     int64_t heads = model->heads / split->tp, m = shape->tokens, n = class->count;
     int64_t nope = model->mla.nope_dim, rope = model->mla.rope_dim, v = model->mla.v_dim;
-    int64_t rank = model->mla.kv_rank, prefill_keys = 0;
-    struct attention_dims dims = {heads, heads, (nope + rope + v + 1) / 2, 1, rank + rope};
+    int64_t rank = model->mla.kv_rank, q_rank = model->mla.q_rank, query = heads * (nope + rope);
+    struct attention attention = {OP_MLA_PREFILL, OP_MLA_DECODE, {heads, rank, rope, nope + v}};
+    struct op op = op_of(split, OP_MLA_ROPE, split->kv_dtype);
+    const int64_t dims[5] = {m, heads, rank, rope, nope};
 
-    if (model->mla.q_rank > 0) {
-        add_gemm(sink, split, m, model->mla.q_rank, model->hidden, n);
-        add_norm(sink, split, m, model->mla.q_rank, 0, n);
+    for (int i = 0; i < 5; i++)
+        op.dim[i] = dims[i];
+    add_gemm(sink, split, m, (q_rank > 0 ? q_rank : query) + rank + rope, model->hidden, n);
+    if (q_rank > 0) {
+        add_norm(sink, split, m, q_rank, 0, n);
+        add_gemm(sink, split, m, query, q_rank, n);
     }
-    add_gemm(sink, split, m, heads * (nope + rope),
-            model->mla.q_rank > 0 ? model->mla.q_rank : model->hidden, n);
-    add_gemm(sink, split, m, rank + rope, model->hidden, n);
-    add_norm(sink, split, m, rank, 0, n);
-    add_rope(sink, model, split, (const int64_t[4]){m, heads, 1, rope}, n);
-    for (int i = 0; i < shape->n_prefill; i++)
-        prefill_keys += shape->prefill[i].kv_len;
-    add_gemm(sink, split, prefill_keys, heads * (nope + v), rank, n);
-    add_gemm(sink, split, shape->decode_batch, heads * rank, nope, n);
-    add_sequences(sink, split, shape, class, &dims);
-    add_gemm(sink, split, shape->decode_batch, heads * v, rank, n);
+    add(sink, op, n);
+    add_sequences(sink, split, shape, class, &attention);
     add_gemm(sink, split, m, model->hidden, heads * v, n);
 }
 
@@ -265,6 +256,9 @@ static void add_moe(struct sink *sink, const struct model *model, const struct s
     router.dim[2] = experts;
     router.dim[3] = model->moe.top_k;
     add(sink, router, count);
+    add_mlp(sink, model, split, m, model->moe.shared_inter / split->tp, count);
+    if (split->deterministic && model->moe.shared_inter > 0)
+        add_bytes(sink, split, OP_ALL_REDUCE, m * row_bytes, count);
     if (split->attention_dp > 1) {
         int64_t group = max_i64(shape->group_tokens, m);
         int64_t brought = ceil_div(group * model->moe.top_k * local, experts) * row_bytes;
@@ -306,9 +300,7 @@ static void add_layers(struct sink *sink, const struct model *model, const struc
         return;
     }
     add_moe(sink, model, split, shape, class->count);
-    add_mlp(sink, model, split, m, model->moe.shared_inter / split->tp, class->count);
-    /* Deterministic sums were made before combining; a shared expert still needs its own. */
-    if (!split->deterministic || model->moe.shared_inter > 0)
+    if (!split->deterministic) /* there sums were made before combining */
         add_bytes(sink, split, OP_ALL_REDUCE, reduced, class->count);
 }
 

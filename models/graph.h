@@ -58,7 +58,7 @@ MUST_CHECK bool graph_legal(const struct model *model, const struct split *split
  * The transfer to the next stage is not in it. An op with a zero dimension that counts rows or bytes is
  * left out (a group without rows still takes part in the collectives).
  *
- * gemm, lm_head, embedding, router and expert_gemm carry split.dtype; rope and attention kv_dtype;
+ * gemm, lm_head, embedding, router and expert_gemm carry split.dtype; rope, attention and mla kv_dtype;
  * everything else, collectives included, f32. In a layer, in order:
  *   rmsnorm(T,H,residual; residual 0 only for the very first of the piece), gemm(T,(q+2kv)hd,H), rope,
  *   attention_prefill per prefill sequence, attention_decode once, gemm(T,H,q*hd),
@@ -73,8 +73,12 @@ MUST_CHECK bool graph_legal(const struct model *model, const struct split *split
  *     where c = ceil(G*K*E/experts)*H*4, the rows that uniform routing brings here.
  * Last: rmsnorm(rows,H,1) on the gathered rows that yield tokens, lm_head(rows,V,H), sample(rows,V),
  *   [tp>1: all_gather(rows*8: token and logit)].
- * MLA is priced by its projections (gemm) and attention over the latent (decode) or expanded (prefill)
- * heads; shared experts as a dense MLP; windows clip kv_len.
+ * MLA, between its rmsnorm and the gemm of o (k = q*v): gemm(T,D,H), D = (q_rank, or q*(nope+rope) without) +
+ *   kv_rank + rope; with q_rank rmsnorm(T,q_rank) and gemm(T,q*(nope+rope),q_rank); mla_rope, mla_prefill per
+ *   prefill sequence, mla_decode once.
+ * A shared expert is a dense MLP behind the router: gemm, activation, gemm, and [deterministic and tp>1:
+ *   all_reduce(T*H*4)]; combine adds to it.
+ * Windows clip kv_len. Biases and sinks add no op.
  */
 int graph_step(struct graph_op *out, int max, const struct model *model, const struct split *split,
         struct piece piece, const struct step_shape *shape);
@@ -86,15 +90,15 @@ int64_t graph_boundary_bytes(const struct model *model, const struct split *spli
  * every rank of the first piece; a tied head is a view into its rows when the piece holds both ends.
  */
 enum weight_buffer {
-    WEIGHT_ATTN_NORM,   /* [H] */
-    WEIGHT_QKV,         /* [(q + 2 kv) hd, H], q | k | v */
+    WEIGHT_ATTN_NORM, /* [H] */
+    WEIGHT_QKV, /* [(q + 2 kv) hd, H], q | k | v; MLA: [D, H], q or its latent | kv latent | rope */
     WEIGHT_QKV_BIAS,    /* [(q + 2 kv) hd] */
-    WEIGHT_Q_GAIN,      /* [hd] */
-    WEIGHT_K_GAIN,      /* [hd] */
+    WEIGHT_Q_GAIN,      /* [hd]; MLA: [q_rank] */
+    WEIGHT_K_GAIN,      /* [hd]; MLA: [kv_rank] */
     WEIGHT_SINKS,       /* [q] */
-    WEIGHT_MLA,         /* all down and up projections; q_b and kv_b rows split over tp */
-    WEIGHT_MLA_NORM,    /* [q_rank + kv_rank] */
-    WEIGHT_O,           /* [H, q hd] */
+    WEIGHT_Q_UP,        /* MLA with q_rank: [q (nope + rope), q_rank] */
+    WEIGHT_KV_UP,       /* MLA: [q (nope + v), kv_rank] */
+    WEIGHT_O,           /* [H, q hd]; MLA: [H, q v] */
     WEIGHT_O_BIAS,      /* [H] */
     WEIGHT_MLP_NORM,    /* [H] */
     WEIGHT_GATE_UP,     /* [2 I, H], gate | up; of the shared expert in MoE layers that have one */
@@ -103,7 +107,7 @@ enum weight_buffer {
     WEIGHT_ROUTER_BIAS, /* [experts] */
     WEIGHT_EXPERT_GATE_UP,                 /* [E][2 X, H] */
     WEIGHT_EXPERT_DOWN,                    /* [E][H, X] */
-    WEIGHT_EXPERT_BIAS,                    /* [E][2 X + H] */
+    WEIGHT_EXPERT_BIAS,                    /* [E][2 X], then [E][H] */
     WEIGHT_LAYER_COUNT,                    /* the ones above exist per layer */
     WEIGHT_EMBEDDING = WEIGHT_LAYER_COUNT, /* [vocab, H], first piece */
     WEIGHT_FINAL_NORM,                     /* [H], last piece */
@@ -125,7 +129,9 @@ enum work_buffer {
     WORK_X,          /* [T, H] residual stream; received into from the stage before */
     WORK_R,          /* [T, H] output of o and down, reduced in place, the next norm's residual */
     WORK_H,          /* [T, H] normed */
-    WORK_QKV,        /* [T, (q + 2 kv) hd] */
+    WORK_QKV,        /* [T, (q + 2 kv) hd]; MLA: [T, D] */
+    WORK_Q_LATENT,   /* [T, q_rank] normed; MLA with q_rank, as the next */
+    WORK_Q,          /* [T, q (nope + rope)] */
     WORK_ATTENTION,  /* [T, q hd] */
     WORK_GATE_UP,    /* [T, 2 I] pieces with dense layers or shared experts */
     WORK_ACTIVATION, /* [T, I] the same */
@@ -142,7 +148,7 @@ enum work_buffer {
     WORK_IDENTITY,    /* [T * K] int32 0, 1, 2, ...: the pairs of scattered rows */
     WORK_COUNTS,      /* [2 * experts] int32 attention_dp > 1: row counts sent | received */
     WORK_INPUTS,      /* [3 T] int32: tokens | positions | slots */
-    WORK_INV_FREQ,    /* [hd / 2] */
+    WORK_INV_FREQ,    /* [rotated dimensions / 2] */
     WORK_SEND,        /* [2][T, H] pieces that are not the last: rows on their way, in turn */
     WORK_LAST_X,      /* [S, H] last piece, as all below: rows of X that yield tokens */
     WORK_LAST_R,      /* [S, H] ... of R */

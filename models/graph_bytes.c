@@ -5,6 +5,8 @@
 
 #include <string.h>
 
+#include "models/rope.h"
+
 int graph_k_chunks(int64_t n)
 {
     int chunks = 1;
@@ -49,17 +51,24 @@ static struct sizes sizes_of(const struct model *model, const struct split *spli
     };
 }
 
+/* Elements of a row that MLA makes of the residual stream at once. */
+static int64_t mla_down(const struct model *model, const struct sizes *s)
+{
+    int64_t q_rank = model->mla.q_rank, query = s->q * (model->mla.nope_dim + model->mla.rope_dim);
+
+    return (q_rank > 0 ? q_rank : query) + model->mla.kv_rank + model->mla.rope_dim;
+}
+
 static void mla_weights(
         int64_t bytes[WEIGHT_COUNT], const struct model *model, const struct sizes *s)
 {
     int64_t q_rank = model->mla.q_rank, rank = model->mla.kv_rank;
-    int64_t query = s->q * (model->mla.nope_dim + model->mla.rope_dim);
-    int64_t n = q_rank > 0 ? q_rank * (s->hidden + query) : s->hidden * query;
 
-    n += s->hidden * (rank + model->mla.rope_dim);
-    n += rank * s->q * (model->mla.nope_dim + model->mla.v_dim);
-    bytes[WEIGHT_MLA] = n * s->w;
-    bytes[WEIGHT_MLA_NORM] = (q_rank + rank) * 4;
+    bytes[WEIGHT_QKV] = mla_down(model, s) * s->hidden * s->w;
+    bytes[WEIGHT_Q_UP] = s->q * (model->mla.nope_dim + model->mla.rope_dim) * q_rank * s->w;
+    bytes[WEIGHT_KV_UP] = s->q * (model->mla.nope_dim + model->mla.v_dim) * rank * s->w;
+    bytes[WEIGHT_Q_GAIN] = q_rank * 4;
+    bytes[WEIGHT_K_GAIN] = rank * 4;
     bytes[WEIGHT_O] = s->hidden * s->q * model->mla.v_dim * s->w;
 }
 
@@ -70,10 +79,10 @@ static void attention_weights(
 
     bytes[WEIGHT_QKV] = rows * s->hidden * s->w;
     bytes[WEIGHT_O] = s->hidden * s->q * s->hd * s->w;
-    if (model->attention_bias) {
+    if (model->attention_bias)
         bytes[WEIGHT_QKV_BIAS] = rows * 4;
+    if (model_has_o_bias(model))
         bytes[WEIGHT_O_BIAS] = s->hidden * 4;
-    }
     if (model_has_qk_gain(model))
         bytes[WEIGHT_Q_GAIN] = bytes[WEIGHT_K_GAIN] = s->hd * 4;
     if (model->sinks)
@@ -210,6 +219,17 @@ static void last_work(int64_t bytes[WORK_COUNT], const struct model *model,
         bytes[WORK_GATHER] = seqs * model->vocab * 4;
 }
 
+static void mla_work(
+        int64_t bytes[WORK_COUNT], const struct model *model, const struct sizes *s, int64_t tokens)
+{
+    bytes[WORK_QKV] = tokens * mla_down(model, s) * 4;
+    bytes[WORK_ATTENTION] = tokens * s->q * model->mla.v_dim * 4;
+    if (model->mla.q_rank == 0)
+        return;
+    bytes[WORK_Q_LATENT] = tokens * model->mla.q_rank * 4;
+    bytes[WORK_Q] = tokens * s->q * (model->mla.nope_dim + model->mla.rope_dim) * 4;
+}
+
 void graph_work(int64_t bytes[WORK_COUNT], const struct model *model, const struct split *split,
         struct piece piece, int max_seqs, int max_tokens)
 {
@@ -225,22 +245,14 @@ void graph_work(int64_t bytes[WORK_COUNT], const struct model *model, const stru
     bytes[WORK_X] = bytes[WORK_R] = bytes[WORK_H] = tokens * row;
     bytes[WORK_QKV] = tokens * (s.q + 2 * s.kv) * s.hd * 4;
     bytes[WORK_ATTENTION] = tokens * s.q * s.hd * 4;
-    if (model->mla.kv_rank > 0) {
-        /* Queries, their absorbed form, the latent row; planned for, not executed yet. */
-        int64_t latent = model->mla.kv_rank + model->mla.rope_dim;
-        bytes[WORK_QKV] =
-                tokens
-                * (model->mla.q_rank + s.q * (model->mla.nope_dim + model->mla.rope_dim + latent)
-                        + latent)
-                * 4;
-        bytes[WORK_ATTENTION] = tokens * s.q * latent * 4;
-    }
+    if (model->mla.kv_rank > 0)
+        mla_work(bytes, model, &s, tokens);
     bytes[WORK_GATE_UP] = tokens * 2 * inter * 4;
     bytes[WORK_ACTIVATION] = tokens * inter * 4;
     if (moe > 0)
         moe_work(bytes, model, split, &s, tokens);
     bytes[WORK_INPUTS] = 3 * tokens * 4;
-    bytes[WORK_INV_FREQ] = s.hd / 2 * 4;
+    bytes[WORK_INV_FREQ] = rope_dims(model) / 2 * 4;
     if (piece.end_layer == model->n_layers)
         last_work(bytes, model, split, max_seqs);
     else

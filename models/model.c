@@ -13,8 +13,13 @@
 #include "core/file.h"
 #include "core/str.h"
 
-const char *const model_family_names[] = {
-        "llama", "qwen3", "qwen3_moe", "mixtral", "deepseek_v3", "gpt_oss", "llama4", NULL};
+const char *const model_family_names[] = {"llama", "qwen3", "qwen3_moe", "mixtral", "deepseek_v3",
+        "gpt_oss", "llama4", "qwen2", NULL};
+
+bool model_has_o_bias(const struct model *model)
+{
+    return model->attention_bias && model->family != FAMILY_QWEN2;
+}
 
 bool model_has_qk_gain(const struct model *model)
 {
@@ -57,6 +62,12 @@ static bool moe_holds(const struct model *model, struct err *err)
     if (model->moe.n_group > 0 && n % model->moe.n_group != 0)
         return err_set(err, ERR_INPUT, "n_group is %d, expected a divisor of the %d experts",
                 model->moe.n_group, n);
+    if (model->moe.n_group > 0
+            && model->moe.top_k > n / model->moe.n_group * model->moe.top_k_group)
+        return err_set(err, ERR_INPUT,
+                "num_experts_per_tok is %d, but topk_group %d of n_group %d groups have %d experts",
+                model->moe.top_k, model->moe.top_k_group, model->moe.n_group,
+                n / model->moe.n_group * model->moe.top_k_group);
     return true;
 }
 
@@ -99,6 +110,14 @@ static bool rope_holds(const struct model *model, struct err *err)
         return err_set(err, ERR_INPUT,
                 "original_max_position_embeddings of rope_scaling is %lld, expected at least 1",
                 (long long)model->rope.original_len);
+    if (model->rope.scaling == ROPE_YARN
+            && !(model->rope.beta_slow > 0 && model->rope.beta_fast > 0
+                    && model->rope.attention_factor >= 0 && model->rope.mscale >= 0
+                    && model->rope.mscale_all_dim >= 0))
+        return err_set(err, ERR_INPUT,
+                "beta_fast %g and beta_slow %g of rope_scaling: expected more than 0, and no "
+                "negative attention_factor, mscale or mscale_all_dim",
+                model->rope.beta_fast, model->rope.beta_slow);
     if (model->rope.scaling == ROPE_LLAMA3
             && !(model->rope.low_freq_factor > 0
                     && model->rope.high_freq_factor >= model->rope.low_freq_factor))
@@ -185,6 +204,8 @@ void model_digest(struct model *model, struct arena *arena)
             (long long)model->moe.shared_inter, model->moe.norm_top_k, model->moe.sigmoid,
             model->moe.router_bias, model->moe.expert_bias, model->moe.n_group,
             model->moe.top_k_group, model->moe.scale, model->moe.clamp);
+    if (model->rope.attention_factor > 0)
+        text = arena_printf(arena, "%s factor %.17g", text, model->rope.attention_factor);
 
     uint64_t hash = XXH64(text, strlen(text), 0);
     for (int layer = 0; layer < model->n_layers; layer++) {

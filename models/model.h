@@ -16,7 +16,8 @@ enum model_family {
     FAMILY_MIXTRAL,
     FAMILY_DEEPSEEK_V3,
     FAMILY_GPT_OSS,
-    FAMILY_LLAMA4
+    FAMILY_LLAMA4,
+    FAMILY_QWEN2
 };
 
 enum attention_kind {
@@ -47,13 +48,15 @@ struct model {
     int n_layers;
     int heads, kv_heads, head_dim;
     double norm_eps;
-    bool tied_embeddings, qk_norm, attention_bias;
-    bool sinks; /* gpt-oss: a learned logit per head in the softmax */
+    bool tied_embeddings, qk_norm;
+    bool attention_bias; /* of q, k, v and, but for Qwen2, o */
+    bool sinks;          /* gpt-oss: a learned logit per head in the softmax */
     struct {
         double theta;
         int scaling; /* enum rope_scaling */
         double factor, low_freq_factor, high_freq_factor, beta_fast, beta_slow;
         double mscale, mscale_all_dim;
+        double attention_factor; /* 0 = by factor and mscale */
         int64_t original_len;
         bool truncate;
     } rope;
@@ -108,8 +111,10 @@ MUST_CHECK bool model_cut_layers(
 void model_digest(struct model *model, struct arena *arena);
 /* Llama 4 normalises q and k without a learned gain. */
 bool model_has_qk_gain(const struct model *model);
+/* Qwen2 has biases on q, k and v alone. */
+bool model_has_o_bias(const struct model *model);
 void model_facts(struct model_facts *out, const struct model *model);
-/* Whether the bundled runtime executes this family; the reason when not. */
+/* Whether the bundled runtime executes this model; the reason when not. */
 MUST_CHECK bool model_runs(const struct model *model, struct err *err);
 
 #endif

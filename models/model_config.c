@@ -140,6 +140,7 @@ static bool get_rope(struct config_reader *r, struct model *out)
     out->rope.truncate = json_bool(config_given(scaling, "truncate"), true);
     return ok && config_double(r, scaling, "beta_fast", &out->rope.beta_fast, 32)
            && config_double(r, scaling, "beta_slow", &out->rope.beta_slow, 1)
+           && config_double(r, scaling, "attention_factor", &out->rope.attention_factor, 0)
            && config_double(r, scaling, "mscale", &out->rope.mscale, 0)
            && config_double(r, scaling, "mscale_all_dim", &out->rope.mscale_all_dim, 0);
 }
@@ -217,7 +218,7 @@ static bool get_family(struct config_reader *r, int *out)
     return err_set(r->err, ERR_INPUT,
             "%s: model_type \"%s\" is not supported; supported are llama, qwen3, qwen3_moe, "
             "mixtral, "
-            "deepseek_v3, gpt_oss and llama4",
+            "deepseek_v3, gpt_oss, llama4 and qwen2",
             r->path, type);
 }
 

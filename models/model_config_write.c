@@ -7,7 +7,7 @@
 
 static const char *const architectures[] = {"LlamaForCausalLM", "Qwen3ForCausalLM",
         "Qwen3MoeForCausalLM", "MixtralForCausalLM", "DeepseekV3ForCausalLM", "GptOssForCausalLM",
-        "Llama4ForConditionalGeneration"};
+        "Llama4ForConditionalGeneration", "Qwen2ForCausalLM"};
 
 static void put_rope(struct json_writer *w, const struct model *model)
 {
@@ -30,6 +30,8 @@ static void put_rope(struct json_writer *w, const struct model *model)
             json_put_double(w, "mscale", model->rope.mscale);
         if (model->rope.mscale_all_dim != 0)
             json_put_double(w, "mscale_all_dim", model->rope.mscale_all_dim);
+        if (model->rope.attention_factor > 0)
+            json_put_double(w, "attention_factor", model->rope.attention_factor);
         json_put_bool(w, "truncate", model->rope.truncate);
         json_put_string(w, "rope_type", "yarn");
     }
@@ -52,7 +54,8 @@ static void put_attention(struct json_writer *w, const struct model *model)
                                                        : "chunked_attention");
     }
     json_end(w);
-    if (model->family == FAMILY_QWEN3 || model->family == FAMILY_QWEN3_MOE)
+    if (model->family == FAMILY_QWEN2 || model->family == FAMILY_QWEN3
+            || model->family == FAMILY_QWEN3_MOE)
         json_put_bool(w, "use_sliding_window", window > 0);
     if (model->family == FAMILY_LLAMA4) {
         json_put_int(w, "attention_chunk_size", window);
@@ -113,6 +116,7 @@ static void put_moe(struct json_writer *w, const struct model *model)
     json_put_int(w, "num_experts_per_tok", model->moe.top_k);
     switch ((enum model_family)model->family) {
     case FAMILY_LLAMA:
+    case FAMILY_QWEN2:
     case FAMILY_QWEN3:
         break;
     case FAMILY_QWEN3_MOE:

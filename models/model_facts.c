@@ -31,7 +31,9 @@ static struct split_params attention_params(const struct model *model)
     if (model_has_qk_gain(model))
         p.other += 2 * dim;
     if (model->attention_bias)
-        p.other += (heads + 2 * kv) * dim + hidden;
+        p.other += (heads + 2 * kv) * dim;
+    if (model_has_o_bias(model))
+        p.other += hidden;
     if (model->sinks)
         p.other += heads;
     return p;

@@ -99,7 +99,7 @@ static void add_attention(struct builder *b)
 
     for (int i = 0; i < 4; i++) {
         add(b, parts[i].weight, TENSOR_MATRIX, parts[i].rows, parts[i].cols);
-        if (m->attention_bias)
+        if (i < 3 ? m->attention_bias : model_has_o_bias(m))
             add(b, parts[i].bias, TENSOR_BIAS, parts[i].rows, 0);
     }
     if (model_has_qk_gain(m)) {
@@ -140,6 +140,7 @@ static void add_moe(struct builder *b)
 
     switch ((enum model_family)m->family) {
     case FAMILY_LLAMA:
+    case FAMILY_QWEN2:
     case FAMILY_QWEN3:
         break;
     case FAMILY_QWEN3_MOE:

@@ -81,11 +81,6 @@ static int length_sizes(struct size_level out[POINTS_SIZES], int64_t max)
     return n;
 }
 
-static bool is_attention(enum op_kind kind)
-{
-    return kind == OP_ATTENTION_PREFILL || kind == OP_ATTENTION_DECODE;
-}
-
 static void add_step(struct builder *b, const struct split *split, const struct step_shape *shape,
         bool attention, int level)
 {
@@ -93,7 +88,7 @@ static void add_step(struct builder *b, const struct split *split, const struct 
     struct piece whole = {0, b->model->n_layers};
     int n = graph_step(ops, MOST_OPS, b->model, split, whole, shape);
     for (int i = 0; i < n && i < MOST_OPS; i++)
-        if (!attention || is_attention(ops[i].op.kind))
+        if (!attention || op_is_attention(ops[i].op.kind))
             add(b, &ops[i].op, level);
 }
 
@@ -118,7 +113,7 @@ static void add_rows(struct builder *b, const struct split *split, int later)
     }
 }
 
-/* batch x mean length of its caches. MLA's projections of a decode batch are not attention: take all. */
+/* batch x mean length of its caches. */
 static void add_decode(struct builder *b, const struct split *split, int later)
 {
     struct size_level batches[POINTS_SIZES], lengths[POINTS_SIZES];
@@ -134,7 +129,7 @@ static void add_decode(struct builder *b, const struct split *split, int later)
                     .group_tokens = batches[i].size,
                     .decode_batch = batches[i].size,
                     .decode_kv_tokens = batches[i].size * lengths[j].size};
-            add_step(b, split, &shape, b->model->mla.kv_rank == 0, level + later);
+            add_step(b, split, &shape, true, level + later);
         }
     }
 }
@@ -159,7 +154,7 @@ static void add_prefill(struct builder *b, const struct split *split, int later)
             level = chunks[i].level > level ? chunks[i].level : level;
             struct step_shape shape = {
                     .tokens = q, .group_tokens = q, .prefill = &seq, .n_prefill = 1};
-            add_step(b, split, &shape, b->model->mla.kv_rank == 0, level + later);
+            add_step(b, split, &shape, true, level + later);
         }
     }
 }

@@ -11,8 +11,8 @@ namespace
 constexpr int block_threads = 256;
 
 template <bool has_residual>
-__global__ void __launch_bounds__(block_threads) rmsnorm(
-        float *x, const float *residual, const float *gain, float *out, int64_t n, int64_t ldx, float eps)
+__global__ void __launch_bounds__(block_threads) rmsnorm(float *x, const float *residual,
+        const float *gain, float *out, int64_t n, int64_t ldx, float eps)
 {
     float *row = x + blockIdx.x * ldx;
     const float *add = has_residual ? residual + blockIdx.x * n : nullptr;

@@ -200,10 +200,51 @@ static void windows_clip_and_classes_merge(void **state)
     model = read_model("deepseek-v3");
     struct split wide = split_of(1, 8, 8);
     text = listed(&model, &wide, whole(&model), &shape);
-    assert_non_null(strstr(text, "61 gemm bf16 2 1536 7168 x1\n"));
-    assert_non_null(strstr(text, "61 attention_decode bf16 2 1000 128 1 576 x1\n"));
+    assert_non_null(strstr(text, "61 gemm bf16 2 2112 7168 x1\n"));
+    assert_non_null(strstr(text, "61 mla_decode bf16 2 1000 128 512 64 256 x1\n"));
     assert_non_null(strstr(text, "3 gemm bf16 2 36864 7168 x1\n"));
     assert_non_null(strstr(text, "58 gemm bf16 2 4096 7168 x1\n"));
+}
+
+static void latent_attention_lists_its_own_ops(void **state)
+{
+    (void)state;
+    struct model model = read_model("deepseek-v3");
+    struct split split = split_of(8, 8, 1);
+    const struct seq_shape prefill[] = {{5, 30}};
+    struct step_shape shape = {.tokens = 7,
+            .prefill = prefill,
+            .n_prefill = 1,
+            .decode_batch = 2,
+            .decode_kv_tokens = 41,
+            .logits_rows = 3};
+    const char *attention = "1 rmsnorm f32 7 7168 0 x1\n"
+                            "1 gemm bf16 7 2112 7168 x1\n"
+                            "1 rmsnorm f32 7 1536 0 x1\n"
+                            "1 gemm bf16 7 3072 1536 x1\n"
+                            "1 mla_rope bf16 7 16 512 64 128 x1\n"
+                            "1 mla_prefill bf16 5 30 16 512 64 256 x1\n"
+                            "1 mla_decode bf16 2 21 16 512 64 256 x1\n"
+                            "1 gemm bf16 7 7168 2048 x1\n";
+    const char *experts = "1 router bf16 7 7168 256 8 x1\n"
+                          "1 gemm bf16 7 512 7168 x1\n"
+                          "1 activation f32 7 256 x1\n"
+                          "1 gemm bf16 7 7168 256 x1\n"
+                          "1 permute f32 7 7168 32 256 8 x1\n"
+                          "1 expert_gemm bf16 7 7168 2048 32 256 8 x1\n"
+                          "1 combine f32 7 7168 32 256 8 x1\n";
+    char *text = listed(&model, &split, (struct piece){10, 11}, &shape);
+
+    assert_true(strncmp(text, attention, strlen(attention)) == 0);
+    assert_non_null(strstr(text, experts));
+    assert_non_null(strstr(text, "2 all_reduce f32 200704 x8\n")); /* o; experts and shared */
+    split.deterministic = true;
+    text = listed(&model, &split, (struct piece){10, 11}, &shape);
+    assert_non_null(strstr(text, "2 all_reduce f32 200704 x8\n"));  /* o; shared */
+    assert_non_null(strstr(text, "1 all_reduce f32 1605632 x8\n")); /* experts, pair by pair */
+    model.mla.q_rank = 0;
+    text = listed(&model, &split, (struct piece){10, 11}, &shape);
+    assert_non_null(strstr(text, "1 gemm bf16 7 3648 7168 x1\n1 mla_rope"));
 }
 
 /* Every op's arithmetic at one decode token equals what the facts say of linear layers. */
@@ -374,6 +415,7 @@ int main(void)
             cmocka_unit_test(experts_on_tp_ranks),
             cmocka_unit_test(experts_behind_attention_dp),
             cmocka_unit_test(windows_clip_and_classes_merge),
+            cmocka_unit_test(latent_attention_lists_its_own_ops),
             cmocka_unit_test(flop_of_a_token_equal_the_facts),
             cmocka_unit_test(weight_bytes_equal_the_facts),
             cmocka_unit_test(bytes_are_the_sum_of_the_lists),
