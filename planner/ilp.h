@@ -59,10 +59,11 @@ enum ilp_status {
 };
 
 struct ilp_limits {
-    double time_s;                        /* 0 = none */
-    int64_t memory_bytes;                 /* of the solver process; 0 = 2 GiB */
-    const double *incumbent;              /* a known solution, n_cols, or NULL */
-    bool relax;                           /* drop integrality: the LP bound */
+    double time_s;           /* 0 = none */
+    int64_t memory_bytes;    /* of the solver process; 0 = 2 GiB */
+    const double *incumbent; /* a known solution, n_cols, or NULL */
+    double gap_frac; /* a solution this close to the bound ends the search; 0 = the optimum */
+    bool relax;      /* drop integrality: the LP bound */
     void (*started)(void *self, int pid); /* tests: told the solver's process; or NULL */
     void *self;
 };
@@ -72,6 +73,7 @@ struct ilp_result {
     double value,
             bound; /* value only with a solution; bound is a proven lower bound, -HUGE_VAL if none */
     double *x;     /* n_cols in the arena, NULL without a solution */
+    double *dual; /* of a relaxed program: n_rows in the arena, change of value by a row's bound; else NULL */
     int64_t nodes;
     double seconds;
     const char

@@ -31,10 +31,10 @@
 #define DEFAULT_MEMORY (INT64_C(2) << 30)
 #define EXIT_ABORTED   9 /* GLPK gave up: its error hook ran */
 
-/* What the child says; followed by n_cols doubles when has_x. */
+/* What the child says; followed by n_x doubles: values of the columns, then duals of the rows. */
 struct record {
     int32_t status; /* enum ilp_status */
-    int32_t has_x;
+    int32_t n_x;
     double value, bound;
     int64_t nodes;
 };
@@ -64,13 +64,19 @@ static void write_all(int fd, const void *data, size_t bytes)
     }
 }
 
+static void tell_all(
+        struct child *c, enum ilp_status status, double value, const double *x, int n_x)
+{
+    struct record record = {(int32_t)status, n_x, value, c->bound, c->nodes};
+    write_all(c->fd, &record, sizeof record);
+    if (n_x > 0)
+        write_all(c->fd, x + 1, sizeof *x * (size_t)n_x);
+}
+
 /* x counts from 1; NULL without a solution. */
 static void tell(struct child *c, enum ilp_status status, double value, const double *x)
 {
-    struct record record = {(int32_t)status, x != NULL, value, c->bound, c->nodes};
-    write_all(c->fd, &record, sizeof record);
-    if (x != NULL)
-        write_all(c->fd, x + 1, sizeof *x * (size_t)c->ilp->n_cols);
+    tell_all(c, status, value, x, x != NULL ? c->ilp->n_cols : 0);
 }
 
 static void on_abort(void *info)
@@ -162,13 +168,14 @@ static void solve_mip(struct child *c, int time_ms)
     options.cb_func = on_tree;
     options.cb_info = c;
     options.mir_cuts = GLP_ON;
+    options.mip_gap = c->limits->gap_frac;
     int rc = glp_intopt(c->lp, &options);
     int status = glp_mip_status(c->lp);
     if (status == GLP_OPT || status == GLP_FEAS) {
         for (int i = 1; i <= c->ilp->n_cols; i++)
             c->x[i] = glp_mip_col_val(c->lp, i);
-        bool proven = rc == 0 && status == GLP_OPT;
-        if (proven)
+        bool proven = (rc == 0 && status == GLP_OPT) || rc == GLP_EMIPGAP;
+        if (rc == 0 && status == GLP_OPT)
             c->bound = glp_mip_obj_val(c->lp);
         tell(c, proven ? ILP_OPTIMAL : ILP_FEASIBLE, glp_mip_obj_val(c->lp), c->x);
     } else {
@@ -200,7 +207,7 @@ static _Noreturn void child_run(struct child *c)
     int time_ms = limits->time_s > 0 ? (int)fmin(limits->time_s * 1e3 + 1, 1e9) : INT_MAX;
 
     c->lp = build(c->ilp, limits->relax);
-    c->x = calloc((size_t)c->ilp->n_cols + 1, sizeof *c->x);
+    c->x = calloc((size_t)c->ilp->n_cols + (size_t)c->ilp->n_rows + 1, sizeof *c->x);
     if (c->x == NULL)
         _exit(EXIT_ABORTED);
     glp_smcp simplex;
@@ -221,7 +228,9 @@ static _Noreturn void child_run(struct child *c)
     if (limits->relax) {
         for (int i = 1; i <= c->ilp->n_cols; i++)
             c->x[i] = glp_get_col_prim(c->lp, i);
-        tell(c, ILP_OPTIMAL, c->bound, c->x);
+        for (int i = 1; i <= c->ilp->n_rows; i++)
+            c->x[c->ilp->n_cols + i] = glp_get_row_dual(c->lp, i);
+        tell_all(c, ILP_OPTIMAL, c->bound, c->x, c->ilp->n_cols + c->ilp->n_rows);
         _exit(0);
     }
     tell(c, ILP_UNKNOWN, 0, NULL); /* the LP bound, should the rest never come */
@@ -235,21 +244,21 @@ struct inbox {
     size_t len, cap;
 };
 
-static void take_records(struct inbox *in, struct ilp_result *out, int n_cols)
+static void take_records(struct inbox *in, struct ilp_result *out)
 {
     size_t at = 0;
     struct record record;
     while (in->len - at >= sizeof record) {
         memcpy(&record, in->data + at, sizeof record);
-        size_t x_bytes = record.has_x ? sizeof *out->x * (size_t)n_cols : 0;
+        size_t x_bytes = sizeof *out->x * (size_t)record.n_x;
         if (in->len - at < sizeof record + x_bytes)
             break;
-        if (record.has_x
+        if (record.n_x > 0
                 && (out->x == NULL || out->status == ILP_UNKNOWN || record.value <= out->value)) {
             memcpy(out->x, in->data + at + sizeof record, x_bytes);
             out->value = record.value;
         }
-        if (record.has_x || record.status == ILP_INFEASIBLE || out->status == ILP_UNKNOWN)
+        if (record.n_x > 0 || record.status == ILP_INFEASIBLE || out->status == ILP_UNKNOWN)
             out->status = (enum ilp_status)record.status;
         out->bound = fmax(out->bound, record.bound);
         out->nodes = record.nodes;
@@ -260,8 +269,7 @@ static void take_records(struct inbox *in, struct ilp_result *out, int n_cols)
 }
 
 /* Reads until the child closes its end; false when the deadline passed first. */
-static bool listen_to(
-        int fd, int64_t deadline_ns, struct inbox *in, struct ilp_result *out, int n_cols)
+static bool listen_to(int fd, int64_t deadline_ns, struct inbox *in, struct ilp_result *out)
 {
     for (;;) {
         int wait_ms = -1;
@@ -291,7 +299,7 @@ static bool listen_to(
         if (n <= 0)
             return true;
         in->len += (size_t)n;
-        take_records(in, out, n_cols);
+        take_records(in, out);
     }
 }
 
@@ -336,7 +344,7 @@ bool ilp_solve(struct ilp_result *out, const struct ilp *ilp, const struct ilp_l
 {
     int64_t start_ns = clock_now_ns();
     *out = (struct ilp_result){.status = ILP_UNKNOWN, .bound = -HUGE_VAL};
-    out->x = ARENA_NEW(arena, double, ilp->n_cols + 1);
+    out->x = ARENA_NEW(arena, double, (int64_t)ilp->n_cols + ilp->n_rows + 1);
     int fds[2];
     if (pipe(fds) != 0)
         return err_set(err, ERR_ENV,
@@ -360,7 +368,7 @@ bool ilp_solve(struct ilp_result *out, const struct ilp *ilp, const struct ilp_l
 
     struct inbox in = {0};
     int64_t deadline_ns = limits->time_s > 0 ? start_ns + (int64_t)((limits->time_s + 1) * 1e9) : 0;
-    bool in_time = listen_to(fds[0], deadline_ns, &in, out, ilp->n_cols);
+    bool in_time = listen_to(fds[0], deadline_ns, &in, out);
     if (!in_time)
         kill(pid, SIGKILL);
     int status = 0;
@@ -369,6 +377,8 @@ bool ilp_solve(struct ilp_result *out, const struct ilp *ilp, const struct ilp_l
     close(fds[0]);
     free(in.data);
     out->trouble = trouble_of(status, in_time, arena);
+    if (limits->relax && out->status == ILP_OPTIMAL)
+        out->dual = out->x + ilp->n_cols;
     out->seconds = (double)(clock_now_ns() - start_ns) * 1e-9;
     return settle(out, ilp, limits, err);
 }

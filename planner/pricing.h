@@ -1,0 +1,47 @@
+/*
+ * pricing - the patterns that are worth most for what their devices cost: the subproblem of column
+ * generation (docs/ilp.md, C12 to C15).
+ *
+ * Every kind of device has a weight, in requests a second. A pattern's ratio is
+ *
+ *     weight . devices / requests_per_s:
+ *
+ * what its devices could do elsewhere for what it does here. It is found by labels over the boundaries
+ * between layers, extended stage by stage; a label dies when another one of the same stage count and
+ * boundary is nowhere worse, or when a lower bound of every completion is above the limit asked for.
+ */
+#ifndef PLANNER_PRICING_H
+#define PLANNER_PRICING_H
+
+#include "planner/instance.h"
+
+struct pricing; /* hidden: it owns prices, labels and bounds that do not depend on weights */
+
+MUST_CHECK struct pricing *pricing_open(const struct instance *instance, struct err *err);
+void pricing_close(struct pricing *pricing);
+const struct price_table *pricing_table(const struct pricing *pricing);
+
+struct pricing_query {
+    int role;             /* enum replica_role */
+    const double *weight; /* of a device of each kind, above 0 */
+    double below;         /* only patterns with a smaller ratio */
+    double spread; /* also those within this factor of the best one found, e.g. 1.05; at least 1 */
+    /* Instead of ratios: every pattern with requests_per_s - weight . devices >= -loss that no other
+     * beats in devices and rate. below and spread are then not used. */
+    bool all;
+    double loss;
+    int64_t deadline_ns; /* of clock_now_ns; 0 = none */
+};
+
+struct pricing_answer {
+    struct pattern *items; /* in the arena: by limits; with all, in the order found */
+    int n;
+    double least; /* no pattern of the role has a smaller ratio; HUGE_VAL when there is none at all */
+    bool complete; /* false: labels or time ran out, and items may lack some; least is a bound even so */
+    int64_t labels;
+};
+
+void pricing_run(struct pricing_answer *out, struct pricing *pricing,
+        const struct pricing_query *query, struct arena *arena);
+
+#endif
