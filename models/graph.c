@@ -249,9 +249,11 @@ static void add_moe(struct sink *sink, const struct model *model, const struct s
     int64_t m = shape->tokens, experts = model->moe.n, local = experts / split->ep;
     int64_t row_bytes = model->hidden * 4, home_rows = m * model->moe.top_k;
     const int64_t here[2] = {m, count};
+    bool spread = split->attention_dp > 1;
+    struct slice sent = graph_dispatch_rows(m, split->tp, 0);
     struct op router = op_of(split, OP_ROUTER, split->dtype);
 
-    router.dim[0] = m;
+    router.dim[0] = spread ? sent.end : m;
     router.dim[1] = model->hidden;
     router.dim[2] = experts;
     router.dim[3] = model->moe.top_k;
@@ -259,16 +261,20 @@ static void add_moe(struct sink *sink, const struct model *model, const struct s
     add_mlp(sink, model, split, m, model->moe.shared_inter / split->tp, count);
     if (split->deterministic && model->moe.shared_inter > 0)
         add_bytes(sink, split, OP_ALL_REDUCE, m * row_bytes, count);
-    if (split->attention_dp > 1) {
+    if (spread) {
+        const int64_t mine[2] = {sent.end, count};
         int64_t group = max_i64(shape->group_tokens, m);
+        int64_t parts = (int64_t)split->tp * split->attention_dp / split->ep;
+        int64_t out_bytes = sent.end * model->moe.top_k * parts * row_bytes;
         int64_t brought = ceil_div(group * model->moe.top_k * local, experts) * row_bytes;
-        add_rows(sink, model, split, OP_PERMUTE, experts, here);
-        add_bytes(sink, split, OP_ALL_TO_ALL, group > 0 ? experts * 4 : 0, count);
-        add_bytes(sink, split, OP_ALL_TO_ALL, home_rows * row_bytes, count);
+        add_rows(sink, model, split, OP_PERMUTE, experts, mine);
+        add_bytes(sink, split, OP_ALL_TO_ALL, group > 0 ? experts * parts * 4 : 0, count);
+        add_bytes(sink, split, OP_COPY, parts > 1 ? out_bytes : 0, 2 * count);
+        add_bytes(sink, split, OP_ALL_TO_ALL, out_bytes, count);
         add_bytes(sink, split, OP_COPY, brought, 2 * count);
         add_expert_gemm(sink, model, split, group, count);
         add_bytes(sink, split, OP_ALL_TO_ALL, brought, count);
-        add_rows(sink, model, split, OP_COMBINE, experts, here);
+        add_rows(sink, model, split, OP_COMBINE, experts, mine);
         return;
     }
     add_rows(sink, model, split, OP_PERMUTE, local, here);
@@ -300,7 +306,8 @@ static void add_layers(struct sink *sink, const struct model *model, const struc
         return;
     }
     add_moe(sink, model, split, shape, class->count);
-    if (!split->deterministic) /* there sums were made before combining */
+    /* Elsewhere sums were made before combining; shares of rows are put together in any case. */
+    if (!split->deterministic || split->attention_dp > 1)
         add_bytes(sink, split, OP_ALL_REDUCE, reduced, class->count);
 }
 

@@ -7,6 +7,7 @@
  * Names in the sizes below: T = max_tokens, S = max_seqs, q = heads / tp, kv = KV heads of the rank,
  * hd = head_dim, I = inter / tp, E = experts / ep, X = moe.inter / (n_ranks / ep), K = top_k,
  * R = attention_dp * T * min(K, E): the most rows that can reach the experts of one rank,
+ * D = ceil(T / tp), P = n_ranks / ep as below,
  * H = hidden, V = vocab / tp. Weights are in split.dtype, norms, biases and activations f32, indices int32.
  */
 #ifndef MODELS_GRAPH_H
@@ -24,6 +25,10 @@ struct split {
 };
 /* Machines that `ranks` neighbouring ranks of the stage are spread over; 0 = they are on one. For op.nodes. */
 int graph_nodes(const struct split *split, int ranks);
+
+struct slice {
+    int64_t begin, end; /* [begin, end) */
+};
 
 struct seq_shape {
     int64_t q_len, kv_len; /* kv_len includes q_len */
@@ -67,10 +72,14 @@ MUST_CHECK bool graph_legal(const struct model *model, const struct split *split
  *   MoE, attention_dp 1: router(T,H,experts,K), permute(T,H,E,experts,K), expert_gemm(T,H,X,E,experts,K),
  *     combine(T,H,E,experts,K), [tp>1: all_reduce(T*H*4)]; deterministic and tp>1 instead of the last two:
  *     combine(T,H,E,experts,K) with scatter, all_reduce(T*K*H*4), combine(T,H,experts,experts,K)
- *   MoE, attention_dp>1, G = rows of all groups: router(T), permute(T,H,experts,experts,K),
- *     all_to_all(experts*4: row counts), all_to_all(T*K*H*4), copy(c: received rows to expert order),
- *     expert_gemm(G,H,X,E,experts,K), copy(c: back), all_to_all(c), combine(T,H,experts,experts,K),
- *     where c = ceil(G*K*E/experts)*H*4, the rows that uniform routing brings here.
+ *   MoE, attention_dp>1, G = rows of all groups, D = ceil(T / tp): the rows that this rank of its group
+ *     sends out, P = n_ranks / ep: ranks that share an expert:
+ *     router(D), permute(D,H,experts,experts,K), all_to_all(experts*P*4: row counts), [P>1: copy(D*K*P*H*4)],
+ *     all_to_all(D*K*P*H*4), copy(c: received rows to expert order), expert_gemm(G,H,X,E,experts,K),
+ *     copy(c: back), all_to_all(c), [P>1: copy(D*K*P*H*4): the parts of each row are added],
+ *     combine(D,H,experts,experts,K), [tp>1: all_reduce(T*H*4): everybody gets all rows],
+ *     where c = ceil(G*K*E/experts)*H*4, the rows that uniform routing brings here. D is that of the first
+ *     ranks of a group: the last ones may have fewer.
  * Last: rmsnorm(rows,H,1) on the gathered rows that yield tokens, lm_head(rows,V,H), sample(rows,V),
  *   [tp>1: all_gather(rows*8: token and logit)].
  * MLA, between its rmsnorm and the gemm of o (k = q*v): gemm(T,D,H), D = (q_rank, or q*(nope+rope) without) +
@@ -82,6 +91,8 @@ MUST_CHECK bool graph_legal(const struct model *model, const struct split *split
  */
 int graph_step(struct graph_op *out, int max, const struct model *model, const struct split *split,
         struct piece piece, const struct step_shape *shape);
+/* Rows of a group's `tokens` that rank tp_rank of it sends to the experts where attention_dp > 1. */
+struct slice graph_dispatch_rows(int64_t tokens, int tp, int tp_rank);
 /* Bytes of activations that one rank sends to the next stage for `tokens` rows. */
 int64_t graph_boundary_bytes(const struct model *model, const struct split *split, int64_t tokens);
 
@@ -139,14 +150,14 @@ enum work_buffer {
     WORK_EXPERT_WEIGHT, /* [T, K] */
     WORK_PAIR,          /* [T * K] int32 */
     WORK_OFFSETS, /* attention_dp 1: [E + 1] int32; else [experts + 1 + E + 1], home | received */
-    WORK_ROWS, /* attention_dp 1: [R, H] in expert order; else [T * K, H] home rows, out and back */
+    WORK_ROWS, /* attention_dp 1: [R, H] in expert order; else [D * K * P, H] home rows, out and back */
     WORK_ROWS_SORTED, /* [R, H] attention_dp 1: output of the experts; else: received rows in expert
                            order, and later the expert outputs in order of arrival */
     WORK_ROWS_IN,     /* [R, H] attention_dp > 1: rows as they arrive; later the expert outputs */
     WORK_SCRATCH,     /* [R, 3 X] */
     WORK_SCATTER,     /* [T * K, H] deterministic with tp > 1 */
     WORK_IDENTITY,    /* [T * K] int32 0, 1, 2, ...: the pairs of scattered rows */
-    WORK_COUNTS,      /* [2 * experts] int32 attention_dp > 1: row counts sent | received */
+    WORK_COUNTS,      /* [2 * experts * P] int32 attention_dp > 1: row counts sent | received */
     WORK_INPUTS,      /* [3 T] int32: tokens | positions | slots */
     WORK_INV_FREQ,    /* [rotated dimensions / 2] */
     WORK_SEND,        /* [2][T, H] pieces that are not the last: rows on their way, in turn */
@@ -177,10 +188,7 @@ int64_t graph_kv_block_bytes(
  */
 int graph_k_chunks(int64_t n);
 
-/* Slices: [begin, end) of n things for part `index` of `parts` (parts divides n). */
-struct slice {
-    int64_t begin, end;
-};
+/* Part `index` of `parts` of n things; parts divides n. */
 struct slice graph_slice(int64_t n, int parts, int index);
 /* KV heads of a tp rank, replicated when tp > kv_heads. */
 struct slice graph_kv_heads(const struct model *model, int tp, int tp_rank);

@@ -21,6 +21,13 @@ struct slice graph_slice(int64_t n, int parts, int index)
     return (struct slice){each * index, each * (index + 1)};
 }
 
+struct slice graph_dispatch_rows(int64_t tokens, int tp, int tp_rank)
+{
+    int64_t each = (tokens + tp - 1) / tp, begin = each * tp_rank, end = begin + each;
+
+    return (struct slice){begin < tokens ? begin : tokens, end < tokens ? end : tokens};
+}
+
 struct slice graph_kv_heads(const struct model *model, int tp, int tp_rank)
 {
     if (tp <= model->kv_heads)
@@ -195,15 +202,17 @@ static void moe_work(int64_t bytes[WORK_COUNT], const struct model *model,
     int64_t at_most = model->moe.top_k < local ? model->moe.top_k : local;
     int64_t rows = split->attention_dp * tokens * at_most;
     bool spread = split->attention_dp > 1;
+    int64_t parts = (int64_t)split->tp * split->attention_dp / split->ep;
+    int64_t sent = graph_dispatch_rows(tokens, split->tp, 0).end * model->moe.top_k * parts;
 
     bytes[WORK_EXPERT] = bytes[WORK_EXPERT_WEIGHT] = bytes[WORK_PAIR] = pairs * 4;
     bytes[WORK_OFFSETS] = (local + 1 + (spread ? experts + 1 : 0)) * 4;
-    bytes[WORK_ROWS] = (spread ? pairs : rows) * s->hidden * 4;
+    bytes[WORK_ROWS] = (spread ? sent : rows) * s->hidden * 4;
     bytes[WORK_ROWS_SORTED] = rows * s->hidden * 4;
     bytes[WORK_ROWS_IN] = spread ? rows * s->hidden * 4 : 0;
     bytes[WORK_SCRATCH] = rows * 3 * s->expert_inter * 4;
-    bytes[WORK_COUNTS] = spread ? 2 * experts * 4 : 0;
-    if (split->deterministic && split->tp > 1) {
+    bytes[WORK_COUNTS] = spread ? 2 * experts * parts * 4 : 0;
+    if (split->deterministic && split->tp > 1 && !spread) {
         bytes[WORK_SCATTER] = pairs * s->hidden * 4;
         bytes[WORK_IDENTITY] = pairs * 4;
     }

@@ -29,14 +29,14 @@ static bool layout_legal(const struct model *model, const struct split *split, s
         return err_set(err, ERR_NO,
                 "attention-dp=%d needs experts, %s is dense: use data parallelism (dp) instead",
                 groups, model->name);
-    if (groups > 1 && tp > 1)
-        return err_set(
-                err, ERR_NO, "attention-dp=%d with tp=%d: attention-dp needs tp=1", groups, tp);
-    if (groups > 1 && ep != groups)
-        return err_set(err, ERR_NO, "attention-dp=%d with ep=%d: they must be equal", groups, ep);
-    if (groups == 1 && ep != 1 && ep != tp)
-        return err_set(
-                err, ERR_NO, "ep=%d with tp=%d: without attention-dp, ep is 1 or tp", ep, tp);
+    if (groups > 1 && ep == 1)
+        return err_set(err, ERR_NO,
+                "attention-dp=%d with ep=1: every row would go to every rank; use ep=%d", groups,
+                tp * groups);
+    if (tp * groups % ep != 0)
+        return err_set(err, ERR_NO,
+                "ep=%d with tp=%d attention-dp=%d: the %d ranks of the stage do not divide by it",
+                ep, tp, groups, tp * groups);
     return true;
 }
 

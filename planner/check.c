@@ -113,14 +113,15 @@ static bool check_memory(struct checker *c, int r, int s, const struct plan_repl
     int64_t block = graph_kv_block_bytes(c->model, &split, piece, c->plan->block_tokens);
     int64_t room = cluster_kind(c->cluster, stage->kind)->memory_bytes * stage->threads;
     /* Before multiplying: a plan file can hold any number. */
-    if (block > 0 && replica->kv_blocks > room / block)
+    int pools = plan_stage_pools(replica, stage);
+    if (block > 0 && replica->kv_blocks > room / block / pools)
         return err_set(c->err, ERR_NO,
                 "replica %d stage %d: %lld KV blocks of %lld bytes do not fit into a rank of kind "
                 "%s",
                 r, s, (long long)replica->kv_blocks, (long long)block, stage->kind);
-    int64_t bytes =
-            graph_weight_bytes(c->model, &split, piece) + replica->kv_blocks * block
-            + graph_work_bytes(c->model, &split, piece, replica->max_seqs, replica->max_tokens);
+    int64_t bytes = graph_weight_bytes(c->model, &split, piece) + pools * replica->kv_blocks * block
+                    + graph_work_bytes(c->model, &split, piece, replica->max_seqs,
+                            pools * replica->max_tokens);
     char need[32];
     char have[32];
     if (bytes > room)

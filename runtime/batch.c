@@ -8,14 +8,21 @@ static int64_t min_i64(int64_t a, int64_t b)
     return a < b ? a : b;
 }
 
-bool batch_alloc(struct batch *batch, const struct place *place, struct err *err)
+int64_t batch_most_blocks(const struct place *place)
 {
     const struct plan *plan = place->plan;
     const struct plan_replica *replica = place->replica_plan;
     int64_t seq_blocks = (plan->max_len + plan->block_tokens - 1) / plan->block_tokens;
-    int64_t blocks = min_i64(replica->max_seqs * seq_blocks,
-            place->n_groups * replica->kv_blocks + replica->max_seqs);
-    int64_t tokens = (int64_t)place->n_groups * replica->max_tokens;
+
+    return min_i64(replica->max_seqs * seq_blocks,
+            place->n_pools * replica->kv_blocks + replica->max_seqs);
+}
+
+bool batch_alloc(struct batch *batch, const struct place *place, struct err *err)
+{
+    const struct plan_replica *replica = place->replica_plan;
+    int64_t blocks = batch_most_blocks(place);
+    int64_t tokens = (int64_t)place->n_pools * replica->max_tokens;
 
     *batch = (struct batch){.capacity = (int64_t)sizeof(struct batch_head)
                                         + replica->max_seqs * (int64_t)sizeof(struct batch_item)
@@ -113,7 +120,7 @@ static void warmup_pool(struct batch *batch, const struct place *place, int pool
     int items = 1;
 
     if (decode) {
-        items = replica->max_seqs / place->n_groups > 0 ? replica->max_seqs / place->n_groups : 1;
+        items = replica->max_seqs / place->n_pools > 0 ? replica->max_seqs / place->n_pools : 1;
         items = (int)min_i64(items, rows);
         rows = 1;
     }
@@ -136,7 +143,7 @@ void batch_build_warmup(struct batch *batch, const struct place *place, bool dec
 
     *head = (struct batch_head){.id = -1, .what = BATCH_WARMUP};
     batch->items = (struct batch_item *)(void *)(head + 1);
-    for (int pool = 0; pool < place->n_groups; pool++)
+    for (int pool = 0; pool < place->n_pools; pool++)
         warmup_pool(batch, place, pool, decode);
     for (int i = 0; i < head->n_items; i++) {
         head->n_tokens += batch->items[i].n_tokens;
@@ -158,11 +165,12 @@ void batch_build_stop(struct batch *batch)
     batch_locate(batch);
 }
 
-int batch_samples(const struct batch *batch, int pool)
+int batch_samples(const struct batch *batch, int first, int n_pools)
 {
     int n = 0;
 
     for (int i = 0; i < batch->head->n_items; i++)
-        n += batch->items[i].pool == pool && batch->items[i].samples;
+        n += batch->items[i].pool >= first && batch->items[i].pool < first + n_pools
+             && batch->items[i].samples;
     return n;
 }

@@ -58,7 +58,9 @@ void batch_build_stop(struct batch *batch);
 /* Finds the parts behind the head, after the head has been filled or received. */
 void batch_locate(struct batch *batch);
 
-/* Rows of a pool that yield tokens. */
-int batch_samples(const struct batch *batch, int pool);
+/* Rows of n pools from `first` on that yield tokens. */
+int batch_samples(const struct batch *batch, int first, int n);
+/* The most entries that the block tables of a batch have together. */
+int64_t batch_most_blocks(const struct place *place);
 
 #endif

@@ -33,8 +33,8 @@ static bool alloc_work(struct engine *engine, struct arena *arena, struct err *e
     const struct plan_replica *replica = place->replica_plan;
     int64_t bytes[WORK_COUNT];
 
-    graph_work(bytes, engine->model, &place->split, place->piece, replica->max_seqs,
-            replica->max_tokens);
+    graph_work(
+            bytes, engine->model, &place->split, place->piece, replica->max_seqs, place->max_rows);
     for (int i = 0; i < WORK_COUNT; i++) {
         if (bytes[i] == 0)
             continue;
@@ -52,6 +52,9 @@ static bool alloc_work(struct engine *engine, struct arena *arena, struct err *e
             identity[i] = (int32_t)i;
     }
     engine->seqs = ARENA_NEW(arena, struct attention_seq, replica->max_seqs);
+    engine->pool_row = ARENA_NEW(arena, int64_t, place->group_pools + 1);
+    if (place->group_pools > 1)
+        engine->blocks = ARENA_NEW(arena, int32_t, batch_most_blocks(place));
     engine->rows = ARENA_NEW(arena, struct sample_row, replica->max_seqs);
     engine->moe_bytes = ARENA_NEW(arena, int64_t, 2 * (int64_t)place->stage_plan->n_ranks);
     return true;
@@ -114,53 +117,6 @@ void engine_all_reduce(struct engine *engine, struct coll *coll, float *data, in
     meter_op(engine->meter, &op);
 }
 
-/* Slots in the cache of the item's rows. */
-static void fill_slots(int32_t *slots, int32_t *positions, const struct batch_item *item,
-        const int32_t *blocks, int block_tokens)
-{
-    for (int t = 0; t < item->n_tokens; t++) {
-        int64_t at = item->start + t;
-
-        positions[t] = (int32_t)at;
-        slots[t] = blocks[at / block_tokens] * block_tokens + (int32_t)(at % block_tokens);
-    }
-}
-
-void engine_prepare(struct engine *engine, const struct batch *batch)
-{
-    struct engine_step *step = &engine->step;
-    int32_t *tokens = engine->work[WORK_INPUTS];
-    int32_t *positions = tokens + engine->place->replica_plan->max_tokens;
-    int32_t *slots = positions + engine->place->replica_plan->max_tokens;
-    const int32_t *token = batch->tokens, *block = batch->blocks;
-
-    *step = (struct engine_step){.group_rows = batch->head->n_tokens};
-    for (int i = 0; i < batch->head->n_items; i++) {
-        const struct batch_item *item = &batch->items[i];
-
-        if (item->pool == engine->place->group) {
-            if (step->n_items == 0)
-                step->items = item;
-            memcpy(tokens + step->rows, token, sizeof *token * (size_t)item->n_tokens);
-            fill_slots(slots + step->rows, positions + step->rows, item, block,
-                    engine->cache.block_tokens);
-            engine->seqs[step->n_items++] = (struct attention_seq){
-                    .row = step->rows,
-                    .q_len = item->n_tokens,
-                    .kv_len = item->start + item->n_tokens,
-                    .blocks = block,
-            };
-            step->rows += item->n_tokens;
-            step->n_decode += item->decode;
-            step->n_logits += item->samples;
-            step->decode_kv_tokens += item->decode ? item->start + 1 : 0;
-            step->prefill_rows += item->decode ? 0 : item->n_tokens;
-        }
-        token += item->n_tokens;
-        block += item->n_blocks;
-    }
-}
-
 void engine_norm(struct engine *engine, int64_t rows, void *x, const void *residual,
         const void *gain, void *out)
 {
@@ -205,7 +161,7 @@ static void do_rope(struct engine *engine, const struct heads *h, const struct l
 {
     struct op op = engine_op(engine, OP_ROPE, engine->place->split.kv_dtype);
     const int32_t *inputs = engine->work[WORK_INPUTS];
-    int64_t most = engine->place->replica_plan->max_tokens;
+    int64_t most = engine->place->max_rows;
     struct op_args args = {.rope = {
                                    .qkv = engine->work[WORK_QKV],
                                    .ld = h->ld,

@@ -33,10 +33,13 @@ struct engine {
     struct kvcache cache;
     void *work[WORK_COUNT];
     int64_t work_bytes;
-    struct attention_seq *seqs; /* one per item */
-    int64_t *moe_bytes;         /* bytes sent and received per rank, in turn */
-    struct sampler *sampler;    /* NULL = greedy */
-    struct sample_row *rows;    /* what is drawn from */
+    struct attention_seq
+            *seqs;           /* one per item, decodes first; rows are in the order of the batch */
+    int32_t *blocks;         /* block tables, where several pools share this group's cache */
+    int64_t *pool_row;       /* [group_pools + 1] where the rows of each pool begin */
+    int64_t *moe_bytes;      /* bytes sent and received per rank, in turn */
+    struct sampler *sampler; /* NULL = greedy */
+    struct sample_row *rows; /* what is drawn from */
     struct engine_step step;
     bool keep_logits; /* WORK_LOGITS of all ranks are brought together in every step */
 };

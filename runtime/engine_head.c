@@ -11,12 +11,13 @@ static void gather_rows(struct engine *engine)
     size_t row_bytes = (size_t)engine->model->hidden * sizeof(float);
     const char *x = engine->work[WORK_X], *r = engine->work[WORK_R];
     char *to_x = engine->work[WORK_LAST_X], *to_r = engine->work[WORK_LAST_R];
+    size_t end = 0;
 
     for (int i = 0; i < step->n_items; i++) {
-        size_t row = (size_t)(engine->seqs[i].row + engine->seqs[i].q_len - 1);
-
+        end += (size_t)step->items[i].n_tokens;
         if (!step->items[i].samples)
             continue;
+        size_t row = end - 1;
         memcpy(to_x, x + row * row_bytes, row_bytes);
         memcpy(to_r, r + row * row_bytes, row_bytes);
         to_x += row_bytes;

@@ -169,7 +169,9 @@ static double full_decode_us(
         const struct rank_data *data, const struct plan_replica *replica, struct arena *arena)
 {
     const struct plan_stage *stage = &replica->stages[data->report.stage];
-    int full = (replica->max_seqs + stage->attention_dp - 1) / stage->attention_dp;
+    int pools = plan_pools(replica), each = (replica->max_seqs + pools - 1) / pools;
+    int most = each * plan_stage_pools(replica, stage);
+    int full = most < replica->max_seqs ? most : replica->max_seqs;
     double *us = ARENA_NEW(arena, double, data->report.n_steps);
     struct summary sum;
     int64_t n = 0;

@@ -22,7 +22,7 @@ bool kvcache_alloc(struct kvcache *out, const struct place *place, const struct 
     int64_t n = place->piece.end_layer - place->piece.first_layer;
     int block_tokens = place->plan->block_tokens;
     int64_t all = graph_kv_block_bytes(model, &place->split, place->piece, block_tokens)
-                  * place->replica_plan->kv_blocks;
+                  * place->kv_blocks;
     int64_t half = all / (2 * n); /* k or v of one layer */
 
     *out = (struct kvcache){
@@ -36,7 +36,7 @@ bool kvcache_alloc(struct kvcache *out, const struct place *place, const struct 
         layer->v = layer->k ? dev_alloc(dev, half, err) : NULL;
         if (!layer->v)
             return err_context(err, "KV cache of layer %d (%lld blocks)",
-                    place->piece.first_layer + (int)i, (long long)place->replica_plan->kv_blocks);
+                    place->piece.first_layer + (int)i, (long long)place->kv_blocks);
         dev_parallel(dev, touch, &(struct span){layer->k, half});
         dev_parallel(dev, touch, &(struct span){layer->v, half});
         out->bytes += 2 * half;

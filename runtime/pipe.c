@@ -88,49 +88,91 @@ void pipe_recv_batch(struct pipe *pipe, struct batch *batch)
     batch_locate(batch);
 }
 
+/* The pools that group `theirs` of another stage shares with this rank's group, and their rows here. */
+struct overlap {
+    int64_t row, rows;
+};
+
+static struct overlap find_overlap(
+        const struct place *place, const struct engine *engine, int theirs, int their_pools)
+{
+    int first = theirs * their_pools, end = first + their_pools;
+    int from = first > place->first_pool ? first - place->first_pool : 0;
+    int to = end - place->first_pool < place->group_pools ? end - place->first_pool
+                                                          : place->group_pools;
+    int64_t row = engine->pool_row[from];
+
+    return (struct overlap){row, engine->pool_row[to] - row};
+}
+
+/* Groups of `stage` that share pools with this rank's group. */
+static struct slice groups_facing(const struct place *place, const struct plan_stage *stage)
+{
+    int pools = plan_stage_pools(place->replica_plan, stage);
+    int end = place->first_pool + place->group_pools;
+
+    return (struct slice){place->first_pool / pools, (end + pools - 1) / pools};
+}
+
 /*
- * A tensor group holds whole rows on each of its ranks. Rank t of the group behind gets them from rank
- * t modulo this group's size, whatever the two sizes are.
+ * A tensor group holds whole rows on each of its ranks. Rank t of a group behind gets the rows of the pools
+ * that both serve from rank t modulo the size of the group before, whatever the sizes are.
  */
 void pipe_send_rows(struct pipe *pipe, struct engine *engine)
 {
     const struct place *place = pipe->place;
-    int next_tp = place->replica_plan->stages[place->stage + 1].tp;
+    const struct plan_stage *next = &place->replica_plan->stages[place->stage + 1];
     struct pipe_out *out = &pipe->rows[pipe->rows_turn];
-    int64_t most = place->replica_plan->max_tokens * engine->model->hidden;
-    float *rows = (float *)engine->work[WORK_SEND] + pipe->rows_turn * most;
-    int64_t bytes = graph_boundary_bytes(engine->model, &place->split, engine->step.rows);
+    struct slice groups = groups_facing(place, next);
+    int64_t hidden = engine->model->hidden;
+    float *rows = (float *)engine->work[WORK_SEND] + pipe->rows_turn * place->max_rows * hidden;
 
-    if (place->tp_rank >= next_tp || bytes == 0)
+    if (place->tp_rank >= next->tp || engine->step.rows == 0)
         return;
     finish(pipe, out);
     engine_output(engine, rows);
-    for (int t = place->tp_rank; t < next_tp; t += place->split.tp)
-        post(pipe, out, rows, bytes,
-                place_in_replica(place, place->stage + 1, place->group * next_tp + t), TAG_ROWS);
+    for (int g = (int)groups.begin; g < groups.end; g++) {
+        struct overlap part =
+                find_overlap(place, engine, g, plan_stage_pools(place->replica_plan, next));
+
+        for (int t = place->tp_rank; part.rows > 0 && t < next->tp; t += place->split.tp)
+            post(pipe, out, rows + part.row * hidden,
+                    graph_boundary_bytes(engine->model, &place->split, part.rows),
+                    place_in_replica(place, place->stage + 1, g * next->tp + t), TAG_ROWS);
+    }
     pipe->rows_turn ^= 1;
 }
 
 int64_t pipe_recv_rows(struct pipe *pipe, struct engine *engine)
 {
     const struct place *place = pipe->place;
-    int before_tp = place->replica_plan->stages[place->stage - 1].tp;
-    int from = place_in_replica(
-            place, place->stage - 1, place->group * before_tp + place->tp_rank % before_tp);
-    int64_t bytes = graph_boundary_bytes(engine->model, &place->split, engine->step.rows);
+    const struct plan_stage *before = &place->replica_plan->stages[place->stage - 1];
+    struct slice groups = groups_facing(place, before);
     struct op op = engine_op(engine, OP_SEND_RECV, DTYPE_F32);
+    int64_t began = -1;
 
-    if (bytes == 0)
-        return clock_now_ns();
-    while (!coll_probe(place->replica_coll, from, TAG_ROWS))
-        sched_yield();
-    meter_mark(engine->meter);
-    int64_t began = engine->meter->mark_ns;
-    coll_recv(place->replica_coll, engine->work[WORK_X], bytes, from, TAG_ROWS);
     op.degree = 2;
-    op.dim[0] = bytes;
-    meter_op(engine->meter, &op);
-    return began;
+    for (int g = (int)groups.begin; g < groups.end; g++) {
+        struct overlap part =
+                find_overlap(place, engine, g, plan_stage_pools(place->replica_plan, before));
+        int from = place_in_replica(
+                place, place->stage - 1, g * before->tp + place->tp_rank % before->tp);
+
+        if (part.rows == 0)
+            continue;
+        while (!coll_probe(place->replica_coll, from, TAG_ROWS))
+            sched_yield();
+        if (began < 0) {
+            meter_mark(engine->meter);
+            began = engine->meter->mark_ns;
+        }
+        op.dim[0] = graph_boundary_bytes(engine->model, &place->split, part.rows);
+        coll_recv(place->replica_coll,
+                (float *)engine->work[WORK_X] + part.row * engine->model->hidden, op.dim[0], from,
+                TAG_ROWS);
+        meter_op(engine->meter, &op);
+    }
+    return began < 0 ? clock_now_ns() : began;
 }
 
 void pipe_send_result(struct pipe *pipe, const int32_t *tokens, int n)

@@ -47,11 +47,10 @@ static bool check_stage(
     if (s->n_ranks != s->tp * s->attention_dp)
         return err_at(err, s->pos, "stage has %d ranks, tp %d x attention_dp %d needs %d",
                 s->n_ranks, s->tp, s->attention_dp, s->tp * s->attention_dp);
-    if (s->attention_dp != r->stages[0].attention_dp)
+    if (plan_pools(r) % s->attention_dp != 0)
         return err_at(err, s->pos,
-                "attention_dp is %d here and %d in the first stage; it must be "
-                "the same in all stages",
-                s->attention_dp, r->stages[0].attention_dp);
+                "attention_dp is %d here and %d in another stage: it must divide that",
+                s->attention_dp, plan_pools(r));
     for (int i = 0; i < s->n_ranks; i++)
         if (s->ranks[i] < 0 || s->ranks[i] >= plan->n_ranks)
             return err_at(err, s->pos, "rank %d is not among the plan's %d ranks", s->ranks[i],
@@ -82,6 +81,10 @@ static bool check_plan(const struct plan *plan, const struct model *model, struc
                     "replica %d has the role %s, which the runtime does not execute yet: plan with "
                     "--pools mixed, or `shardwright simulate` this plan",
                     r, replica_role_names[replica->role]);
+        if ((int64_t)replica->max_tokens * plan_pools(replica) > 1 << 28)
+            return err_at(err, replica->pos,
+                    "max_tokens is %d for each of %d pools, expected at most 2^28 rows in all",
+                    replica->max_tokens, plan_pools(replica));
         if (replica->in_flight > replica->n_stages)
             return err_at(err, replica->pos,
                     "in_flight is %d, expected 1 to the %d stages there are", replica->in_flight,
@@ -134,6 +137,18 @@ static int find_first_cpu(const struct plan *plan, int rank)
     return all <= sysconf(_SC_NPROCESSORS_ONLN) ? before : -1;
 }
 
+static void find_pools(struct place *place)
+{
+    const struct plan_replica *replica = place->replica_plan;
+
+    place->n_pools = plan_pools(replica);
+    place->group_pools = plan_stage_pools(replica, place->stage_plan);
+    place->first_pool = place->group * place->group_pools;
+    place->last_groups = replica->stages[replica->n_stages - 1].attention_dp;
+    place->max_rows = replica->max_tokens * place->group_pools;
+    place->kv_blocks = replica->kv_blocks * place->group_pools;
+}
+
 bool place_find(struct place *out, const struct plan *plan, const struct model *model, int rank,
         int n_ranks, struct err *err)
 {
@@ -148,6 +163,7 @@ bool place_find(struct place *out, const struct plan *plan, const struct model *
     out->group = out->index / stage->tp;
     out->tp_rank = out->index % stage->tp;
     out->n_groups = stage->attention_dp;
+    find_pools(out);
     out->expert_tp = stage->n_ranks / stage->ep;
     out->ep_rank = out->index / out->expert_tp;
     out->expert_tp_rank = out->index % out->expert_tp;

@@ -19,6 +19,11 @@ struct place {
     int index;          /* in the stage */
     int group, tp_rank; /* attention-dp group; rank in it */
     int n_groups;
+    int n_pools;                   /* of the replica: plan_pools */
+    int first_pool, group_pools;   /* those of this group */
+    int last_groups;               /* attention-dp groups of the last stage */
+    int max_rows;                  /* of this group in a step */
+    int64_t kv_blocks;             /* of this group, over its pools */
     int ep_rank;                   /* which experts */
     int expert_tp, expert_tp_rank; /* how each expert is split, and this rank's part */
     bool first, last;              /* stage */

@@ -56,8 +56,8 @@ static double rank_bytes(const struct place *place, const struct model *model)
 
     return (double)graph_weight_bytes(model, &place->split, place->piece)
            + (double)graph_work_bytes(
-                   model, &place->split, place->piece, replica->max_seqs, replica->max_tokens)
-           + (double)replica->kv_blocks * (double)block;
+                   model, &place->split, place->piece, replica->max_seqs, place->max_rows)
+           + (double)place->kv_blocks * (double)block;
 }
 
 /* What the ranks of this host will take against what is free: better a sentence than a killed process. */

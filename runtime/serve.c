@@ -17,7 +17,7 @@ static bool open_leader(struct serve *s, const int *route, struct arena *arena, 
             .max_seqs = replica->max_seqs,
             .max_tokens = replica->max_tokens,
             .in_flight = replica->in_flight,
-            .n_pools = s->place->n_groups,
+            .n_pools = s->place->n_pools,
             .n_blocks = replica->kv_blocks,
             .block_tokens = s->place->plan->block_tokens,
     };
@@ -151,7 +151,7 @@ static bool leader_ends_group(const struct serve *s, int group)
 
 static bool result_there(const struct serve *s)
 {
-    for (int group = 0; group < s->place->n_groups; group++)
+    for (int group = 0; group < s->place->last_groups; group++)
         if (!leader_ends_group(s, group) && !pipe_result_there(s->pipe, group))
             return false;
     return true;
@@ -193,8 +193,9 @@ static void take_result(struct serve *s)
     int64_t now = 0;
     int at = 0;
 
-    for (int g = 0; g < s->place->n_groups; g++) {
-        int n = batch_samples(batch, g);
+    int pools = s->place->n_pools / s->place->last_groups;
+    for (int g = 0; g < s->place->last_groups; g++) {
+        int n = batch_samples(batch, g * pools, pools);
 
         if (!leader_ends_group(s, g))
             pipe_recv_result(s->pipe, g, tokens + at, n);

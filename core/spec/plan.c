@@ -38,11 +38,11 @@ static const struct conf_field replica_fields[] = {
         {"max_seqs", CONF_INT, AT(max_seqs), .required = true, .min = 1, .max = 1 << 20,
                 .pos = AT(pos), .help = "sequences that step together in one micro-batch"},
         {"max_tokens", CONF_INT, AT(max_tokens), .required = true, .min = 1, .max = 1 << 24,
-                .help = "tokens in one step of one attention-dp group"},
+                .help = "tokens in one step of one pool of sequences"},
         {"in_flight", CONF_INT, AT(in_flight), .min = 1, .max = 4096, .def = "1",
                 .help = "micro-batches in the pipeline, at most the number of stages"},
         {"kv_blocks", CONF_I64, AT(kv_blocks), .required = true, .min = 1, .max = 1LL << 40,
-                .help = "KV blocks of each attention-dp group, on every stage"},
+                .help = "KV blocks of each pool of sequences, on every stage"},
         {"kv_rate", CONF_RATE, AT(kv_rate),
                 .help = "prefill: at which caches leave the replica; absent = at once"},
         {"kv_latency", CONF_US, AT(kv_latency_us), .help = "prefill: of handing one cache on"},
@@ -175,6 +175,32 @@ static bool check_stage(const struct plan *plan, const struct plan_stage *stage,
     return true;
 }
 
+int plan_pools(const struct plan_replica *replica)
+{
+    int pools = 1;
+    for (int i = 0; i < replica->n_stages; i++)
+        if (replica->stages[i].attention_dp > pools)
+            pools = replica->stages[i].attention_dp;
+    return pools;
+}
+
+int plan_stage_pools(const struct plan_replica *replica, const struct plan_stage *stage)
+{
+    return plan_pools(replica) / stage->attention_dp;
+}
+
+static bool check_pools(const struct plan_replica *replica, struct err *err)
+{
+    int pools = plan_pools(replica);
+    for (int i = 0; i < replica->n_stages; i++)
+        if (pools % replica->stages[i].attention_dp != 0)
+            return err_at(err, replica->stages[i].pos,
+                    "attention_dp is %d, expected a divisor of the %d groups that another stage "
+                    "has: each group serves a whole number of them",
+                    replica->stages[i].attention_dp, pools);
+    return true;
+}
+
 static bool check_replica(
         const struct plan *plan, const struct plan_replica *replica, bool *taken, struct err *err)
 {
@@ -185,16 +211,11 @@ static bool check_replica(
                 replica->in_flight, replica->n_stages);
     int first = 0;
     for (int i = 0; i < replica->n_stages; i++) {
-        if (replica->stages[i].attention_dp != replica->stages[0].attention_dp)
-            return err_at(err, replica->stages[i].pos,
-                    "attention_dp is %d here and %d on the first stage, expected the same on every "
-                    "stage of a replica",
-                    replica->stages[i].attention_dp, replica->stages[0].attention_dp);
         if (!check_stage(plan, &replica->stages[i], first, taken, err))
             return false;
         first = replica->stages[i].end_layer;
     }
-    return true;
+    return check_pools(replica, err);
 }
 
 /* Prefill and decode replicas need each other. */

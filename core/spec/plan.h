@@ -35,8 +35,8 @@ enum replica_role {
 extern const char *const replica_role_names[]; /* "mixed" ...; NULL-terminated */
 
 /*
- * A copy of the model. Stages may differ in tp, ep, threads and kind; attention_dp is the same on every
- * stage, because a group's sequences, chunk budget and blocks go through the whole pipeline together.
+ * A copy of the model. Stages may differ in tp, ep, attention_dp, threads and kind; the planner makes plans with
+ * one attention_dp in all stages of a replica.
  * Stages and their ranks are in order: index i of a stage is ranks[i].
  */
 struct plan_replica {
@@ -44,9 +44,9 @@ struct plan_replica {
     int n_stages;
     int role;     /* enum replica_role */
     int max_seqs; /* sequences that step together, over all attention-dp groups and one micro-batch */
-    int max_tokens;    /* tokens in one step of one attention-dp group: the chunk budget */
+    int max_tokens;    /* tokens in one step of one pool: the chunk budget */
     int in_flight;     /* micro-batches in the pipeline: 1..n_stages */
-    int64_t kv_blocks; /* per attention-dp group, the same on every stage */
+    int64_t kv_blocks; /* per pool, the same on every stage */
     /* prefill: the cache of a prompt arrives latency + bytes / rate after its last step, bytes being those
      * of its blocks over all stages. Of the whole replica, transfers one after the other. 0 = at once. */
     double kv_rate; /* bytes/s */
@@ -107,6 +107,13 @@ MUST_CHECK bool plan_read_file(
 /* Layers and ranks are each held once, sizes and roles agree. Knows neither model nor cluster; reading
  * calls it. */
 MUST_CHECK bool plan_consistent(const struct plan *plan, struct err *err);
+/*
+ * Pools of a replica: the most attention-dp groups of any of its stages; each sequence belongs to one. A
+ * stage's attention_dp divides them: a group there serves plan_stage_pools neighbouring pools, group g from
+ * pool g * plan_stage_pools on, and holds that many times max_tokens rows and kv_blocks blocks.
+ */
+int plan_pools(const struct plan_replica *replica);
+int plan_stage_pools(const struct plan_replica *replica, const struct plan_stage *stage);
 MUST_CHECK bool plan_write_file(const struct plan *plan, const char *path, struct err *err);
 /* "tp=2 pp=2 dp=1 ep=1 adp=1 threads=1 layers=14+14 max_seqs=16 max_tokens=256" */
 char *plan_show(const struct plan *plan, struct arena *arena);

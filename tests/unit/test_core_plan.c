@@ -59,11 +59,12 @@ static void bad_plans_are_refused(void **state)
                   "end_layer: 4, kind: c, ranks: [0]}]}\n",
                     "p.yaml:9:14: a prefill replica without a decode replica, expected both or "
                     "neither"},
-            {HEAD "n_ranks: 3\nreplicas:\n- {" LIMITS
-                  ", stages: [{first_layer: 0, end_layer: 2, kind: c, attention_dp: 2, ranks: [0, "
-                  "1]}, {first_layer: 2, end_layer: 4, kind: c, ranks: [2]}]}\n",
-                    "p.yaml:9:145: attention_dp is 1 here and 2 on the first stage, expected the "
-                    "same on every stage of a replica"},
+            {HEAD "n_ranks: 5\nreplicas:\n- {" LIMITS
+                  ", stages: [{first_layer: 0, end_layer: 2, kind: c, attention_dp: 3, ranks: "
+                  "[0, 1, 2]}, {first_layer: 2, end_layer: 4, kind: c, attention_dp: 2, ranks: "
+                  "[3, 4]}]}\n",
+                    "p.yaml:9:148: attention_dp is 2, expected a divisor of the 3 groups that "
+                    "another stage has: each group serves a whole number of them"},
             {HEAD "n_ranks: 1\nreplicas:\n- {max_seqs: 0, max_tokens: 64, kv_blocks: 1, stages: "
                   "[]}\n",
                     "p.yaml:9:14: max_seqs: found 0, expected 1 to 1048576"},

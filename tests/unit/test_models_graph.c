@@ -175,6 +175,19 @@ static void experts_behind_attention_dp(void **state)
             "2 copy f32 3072 x1\n"
             "1 expert_gemm bf16 6 128 64 4 8 2 x1\n"
             "1 combine f32 3 128 8 8 2 x1\n"));
+    /* Two ranks share each expert, and the three rows of the group: the first sends two of them to both. */
+    split = split_of(2, 2, 2);
+    assert_non_null(strstr(listed(&model, &split, (struct piece){1, 2}, &shape),
+            "1 router bf16 2 128 8 2 x1\n"
+            "1 permute f32 2 128 8 8 2 x1\n"
+            "1 all_to_all f32 64 x4\n"
+            "2 copy f32 4096 x1\n"
+            "1 all_to_all f32 4096 x4\n"
+            "2 copy f32 3072 x1\n"
+            "1 expert_gemm bf16 6 128 32 4 8 2 x1\n"
+            "1 all_to_all f32 3072 x4\n"
+            "1 combine f32 2 128 8 8 2 x1\n"));
+    split = split_of(1, 2, 2);
     /* A group without rows still serves its experts. */
     shape = (struct step_shape){.tokens = 0, .group_tokens = 4};
     assert_string_equal(listed(&model, &split, (struct piece){0, 1}, &shape),
@@ -361,8 +374,10 @@ static void illegal_splits_hear_the_rule(void **state)
             {"tiny-qwen3-moe", 2, 2, 1, true, NULL},
             {"tiny-qwen3-moe", 4, 4, 1, true, NULL},
             {"tiny-qwen3-moe", 1, 4, 4, true, NULL},
-            {"tiny-qwen3-moe", 4, 2, 1, false, "without attention-dp, ep is 1 or tp"},
-            {"tiny-qwen3-moe", 2, 4, 2, false, "attention-dp needs tp=1"},
+            {"tiny-qwen3-moe", 4, 2, 1, true, NULL},
+            {"tiny-qwen3-moe", 2, 4, 2, true, NULL},
+            {"tiny-qwen3-moe", 2, 2, 2, true, NULL},
+            {"tiny-qwen3-moe", 2, 4, 1, false, "the 2 ranks of the stage do not divide by it"},
             {"tiny-qwen3-moe", 1, 1, 2, false, "attention-dp=2 with ep=1"},
             {"tiny-qwen3-moe", 1, 16, 16, false, "8 experts of tiny-qwen3-moe do not divide by 16"},
             {"llama-4-scout", 5, 1, 1, false, "8 KV heads"},

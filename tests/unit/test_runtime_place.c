@@ -102,6 +102,38 @@ static void test_busy_counts_who_computes_at_once(void **state)
     arena_free(&f.arena);
 }
 
+/* One replica, groups of the first stage 2, of the second 1: that one serves both pools. */
+static void test_a_group_serves_the_pools_of_stages_with_more_groups(void **state)
+{
+    struct fixture f = {0};
+    struct place p;
+    struct err err = {0};
+    (void)state;
+
+    make(&f);
+    arena_free(&f.arena);
+    if (!model_read(&f.model, SOURCE_DIR "/models/tiny-qwen3-moe.yaml", SOURCE_DIR, &f.arena, &err))
+        fail_msg("%s", err.text);
+    f.plan.n_replicas = 1;
+    f.plan.n_ranks = 3;
+    f.stages[0].tp = 1;
+    f.stages[0].attention_dp = f.stages[0].ep = 2;
+    f.stages[0].end_layer = f.stages[1].first_layer = 1;
+    f.stages[1].end_layer = f.model.n_layers;
+    assert_true(place_find(&p, &f.plan, &f.model, 1, 3, &err));
+    assert_int_equal(p.n_pools, 2);
+    assert_int_equal(p.first_pool, 1);
+    assert_int_equal(p.group_pools, 1);
+    assert_int_equal(p.last_groups, 1);
+    assert_int_equal(p.max_rows, 16);
+    assert_true(place_find(&p, &f.plan, &f.model, 2, 3, &err));
+    assert_int_equal(p.first_pool, 0);
+    assert_int_equal(p.group_pools, 2);
+    assert_int_equal(p.max_rows, 32);
+    assert_int_equal(p.kv_blocks, 16);
+    arena_free(&f.arena);
+}
+
 static void test_plans_that_cannot_run_are_refused(void **state)
 {
     struct fixture f = {0};
@@ -140,6 +172,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
             cmocka_unit_test(test_every_rank_finds_its_place),
             cmocka_unit_test(test_busy_counts_who_computes_at_once),
+            cmocka_unit_test(test_a_group_serves_the_pools_of_stages_with_more_groups),
             cmocka_unit_test(test_plans_that_cannot_run_are_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
