@@ -53,6 +53,11 @@ struct slice_2d {
 MUST_CHECK bool weights_copy(void *out, enum dtype dtype, const struct weights *weights,
         const char *name, struct slice_2d slice, struct err *err);
 
+/* The same with rows and columns exchanged, of every step-th column: element (row + r, col + c * step) becomes
+ * out[c * rows + r], for c in [0, cols). */
+MUST_CHECK bool weights_copy_turned(void *out, enum dtype dtype, const struct weights *weights,
+        const char *name, struct slice_2d slice, int64_t step, struct err *err);
+
 struct weights_options {
     uint64_t seed;
     enum dtype dtype;    /* f32 or bf16 */

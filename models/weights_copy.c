@@ -90,38 +90,93 @@ static void make(void *out, enum dtype to, const struct named *t, int64_t first,
     }
 }
 
-bool weights_copy(void *out, enum dtype dtype, const struct weights *weights, const char *name,
-        struct slice_2d slice, struct err *err)
+/* The tensor, and how many columns its rows have. NULL where the slice does not lie in it. */
+static const struct named *find(const struct weights *weights, const char *name, enum dtype dtype,
+        struct slice_2d slice, int64_t *columns, struct err *err)
 {
     const struct named *t = weights_named(weights, name);
 
-    if (!t)
-        return err_set(err, ERR_BUG, "%s: no tensor %s", weights->dir, name);
-    if (dtype != DTYPE_F32 && dtype != DTYPE_BF16)
-        return err_set(err, ERR_BUG, "%s: tensor %s asked for as %s, only f32 and bf16 are made",
+    if (!t) {
+        err_set(err, ERR_BUG, "%s: no tensor %s", weights->dir, name);
+        return NULL;
+    }
+    if (dtype != DTYPE_F32 && dtype != DTYPE_BF16) {
+        err_set(err, ERR_BUG, "%s: tensor %s asked for as %s, only f32 and bf16 are made",
                 weights->dir, name, dtype_names[dtype]);
+        return NULL;
+    }
     int64_t cols = t->tensor.n_dims > 0 ? t->tensor.dim[t->tensor.n_dims - 1] : 1;
     int64_t rows = safetensors_elements(t->tensor.dim, t->tensor.n_dims) / (cols > 0 ? cols : 1);
     if (slice.row < 0 || slice.rows < 0 || slice.row > rows - slice.rows || slice.col < 0
-            || slice.cols < 0 || slice.col > cols - slice.cols)
-        return err_set(err, ERR_BUG,
+            || slice.cols < 0 || slice.col > cols - slice.cols) {
+        err_set(err, ERR_BUG,
                 "%s: tensor %s is %lld x %lld, asked for rows %lld+%lld, columns %lld+%lld",
                 weights->dir, name, (long long)rows, (long long)cols, (long long)slice.row,
                 (long long)slice.rows, (long long)slice.col, (long long)slice.cols);
+        return NULL;
+    }
+    *columns = cols;
+    return t;
+}
 
-    int64_t runs = slice.rows, len = slice.cols;
+/* Elements [first, first + n) of a tensor. */
+static void take(void *out, enum dtype dtype, const struct weights *weights, const struct named *t,
+        int64_t first, int64_t n)
+{
+    if (weights->random)
+        make(out, dtype, t, first, n);
+    else
+        convert(out, dtype, (const char *)t->tensor.data + first * dtype_bytes(t->tensor.dtype),
+                t->tensor.dtype, n);
+}
+
+bool weights_copy(void *out, enum dtype dtype, const struct weights *weights, const char *name,
+        struct slice_2d slice, struct err *err)
+{
+    int64_t cols = 0, runs = slice.rows, len = slice.cols;
+    const struct named *t = find(weights, name, dtype, slice, &cols, err);
+
+    if (!t)
+        return false;
     if (slice.cols == cols) { /* whole rows lie together */
         runs = 1;
         len = slice.rows * cols;
     }
-    for (int64_t i = 0; i < runs; i++) {
-        int64_t first = (slice.row + i) * cols + slice.col;
-        void *to = (char *)out + i * len * dtype_bytes(dtype);
-        if (weights->random)
-            make(to, dtype, t, first, len);
-        else
-            convert(to, dtype, (const char *)t->tensor.data + first * dtype_bytes(t->tensor.dtype),
-                    t->tensor.dtype, len);
+    for (int64_t i = 0; i < runs; i++)
+        take((char *)out + i * len * dtype_bytes(dtype), dtype, weights, t,
+                (slice.row + i) * cols + slice.col, len);
+    return true;
+}
+
+/* Elements that a row gives at once: as many lines of out stay in the first-level cache while rows fill them. */
+#define TURN_RUN 256
+
+bool weights_copy_turned(void *out, enum dtype dtype, const struct weights *weights,
+        const char *name, struct slice_2d slice, int64_t step, struct err *err)
+{
+    struct slice_2d span = slice;
+    int64_t cols = 0, each = TURN_RUN / step;
+    float wide[TURN_RUN], *wide_out = out;
+    uint16_t narrow[TURN_RUN], *narrow_out = out;
+
+    span.cols = slice.cols > 0 ? (slice.cols - 1) * step + 1 : 0;
+    const struct named *t = find(weights, name, dtype, span, &cols, err);
+    if (!t)
+        return false;
+    for (int64_t c = 0; c < slice.cols; c += each) {
+        int64_t n = slice.cols - c < each ? slice.cols - c : each;
+        for (int64_t r = 0; r < slice.rows; r++) {
+            int64_t first = (slice.row + r) * cols + slice.col + c * step;
+            if (dtype == DTYPE_F32) {
+                take(wide, dtype, weights, t, first, (n - 1) * step + 1);
+                for (int64_t i = 0; i < n; i++)
+                    wide_out[(c + i) * slice.rows + r] = wide[i * step];
+            } else {
+                take(narrow, dtype, weights, t, first, (n - 1) * step + 1);
+                for (int64_t i = 0; i < n; i++)
+                    narrow_out[(c + i) * slice.rows + r] = narrow[i * step];
+            }
+        }
     }
     return true;
 }

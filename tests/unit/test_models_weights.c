@@ -98,8 +98,8 @@ static void same_values(const struct weights *a, const struct weights *b, const 
 static void every_runnable_family_writes_and_opens(void **state)
 {
     (void)state;
-    static const char *const names[] = {
-            "tiny-llama", "tiny-qwen3", "tiny-qwen3-moe", "tiny-mixtral"};
+    static const char *const names[] = {"tiny-llama", "tiny-qwen3", "tiny-qwen3-moe",
+            "tiny-mixtral", "tiny-deepseek-v3", "tiny-gpt-oss"};
 
     for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
         struct err err = {0};
@@ -234,6 +234,53 @@ static void slices_are_cut_from_the_whole(void **state)
         assert_int_equal(err.kind, ERR_BUG);
         err_clear(&err);
         assert_false(weights_copy(out, DTYPE_F32, open[w], "no such", (struct slice_2d){0}, &err));
+        weights_close(open[w]);
+    }
+}
+
+/* gpt-oss's gate and up in turn: every second column becomes a row; longer than one run of the copy. */
+static void turned_slices_exchange_rows_and_columns(void **state)
+{
+    (void)state;
+    static const struct turned {
+        struct slice_2d slice;
+        int64_t step;
+    } cases[] = {{{0, 128, 0, 128}, 1}, {{256, 128, 1, 64}, 2}, {{3, 7, 5, 1}, 2},
+            {{130, 1, 0, 64}, 2}, {{9, 2, 0, 43}, 3}, {{0, 0, 0, 0}, 1}};
+    const char *name = "model.layers.1.mlp.experts.gate_up_proj";
+    struct err err = {0};
+    struct model model = read_model("tiny-gpt-oss");
+    struct weights *open[2] = {
+            weights_open(&model, write_checkpoint(&model, "turned", DTYPE_F32, 0), &err),
+            weights_open_random(&model, 7, DTYPE_F32, &err)};
+
+    for (int w = 0; w < 2; w++) {
+        int64_t n;
+        const float *whole = all_of(open[w], name, &n);
+        assert_int_equal(n, 8 * 128 * 128);
+        for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+            const struct slice_2d c = cases[i].slice;
+            float *wide = ARENA_NEW(&arena, float, c.rows *c.cols + 1);
+            uint16_t *narrow = ARENA_NEW(&arena, uint16_t, c.rows * c.cols + 1);
+            assert_true(
+                    weights_copy_turned(wide, DTYPE_F32, open[w], name, c, cases[i].step, &err));
+            assert_true(
+                    weights_copy_turned(narrow, DTYPE_BF16, open[w], name, c, cases[i].step, &err));
+            for (int64_t at = 0; at < c.rows * c.cols; at++) {
+                int64_t row = c.row + at % c.rows, col = c.col + at / c.rows * cases[i].step;
+                float want = whole[row * 128 + col];
+                assert_memory_equal(&wide[at], &want, sizeof(want));
+                assert_int_equal(narrow[at], bf16_from_f32(want));
+            }
+        }
+        err_clear(&err);
+        float out[2];
+        assert_false(weights_copy_turned(
+                out, DTYPE_F32, open[w], name, (struct slice_2d){0, 1, 127, 2}, 1, &err));
+        assert_int_equal(err.kind, ERR_BUG);
+        err_clear(&err);
+        assert_false(weights_copy_turned(
+                out, DTYPE_F32, open[w], name, (struct slice_2d){0, 1, 126, 2}, 2, &err));
         weights_close(open[w]);
     }
 }
@@ -502,6 +549,7 @@ int main(void)
             cmocka_unit_test(shards_hold_the_same_bytes),
             cmocka_unit_test(bf16_files_and_memory_agree),
             cmocka_unit_test(slices_are_cut_from_the_whole),
+            cmocka_unit_test(turned_slices_exchange_rows_and_columns),
             cmocka_unit_test(bf16_rounds_to_nearest_even),
             cmocka_unit_test(random_values_have_the_stated_scale),
             cmocka_unit_test(damaged_checkpoints_are_refused),
