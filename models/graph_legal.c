@@ -73,6 +73,8 @@ bool graph_legal(const struct model *model, const struct split *split, struct er
                     "deterministic chunks of the MLP"},
             {fixed && moe, graph_k_chunks(model->moe.inter), within,
                     "deterministic chunks of an expert"},
+            {fixed && shared, graph_k_chunks(model->moe.shared_inter), split->tp,
+                    "deterministic chunks of the shared expert"},
     };
     for (size_t i = 0; i < sizeof(rules) / sizeof(rules[0]); i++)
         if (rules[i].applies && rules[i].n % rules[i].parts != 0)

@@ -216,24 +216,30 @@ void model_digest(struct model *model, struct arena *arena)
     model->digest = arena_printf(arena, "%016llx", (unsigned long long)hash);
 }
 
+enum {
+    MODEL_RUNS_GROUPS = 256 /* ROUTER_GROUPS of kernels/op_table.h */
+};
+
 bool model_runs(const struct model *model, struct err *err)
 {
     const char *lacks = NULL;
 
-    if (model->family > FAMILY_MIXTRAL)
+    if (model->family == FAMILY_LLAMA4)
         lacks = "this architecture";
-    else if (model->attention_bias)
-        lacks = "biases in attention";
-    else if (model->rope.scaling == ROPE_YARN)
-        lacks = "YaRN rope scaling";
+    else if (model->mla.kv_rank > 0 && model->attention_bias)
+        lacks = "biases in latent attention";
+    else if (model->moe.n_group > 1 && !model->moe.sigmoid)
+        lacks = "groups of experts with softmax scores";
+    else if (model->moe.n_group > MODEL_RUNS_GROUPS)
+        lacks = "more than 256 groups of experts";
     for (int layer = 0; layer < model->n_layers; layer++)
-        if (model->layers[layer].attention != ATTENTION_FULL)
-            lacks = lacks ? lacks : "windowed attention";
+        if (model->layers[layer].attention == ATTENTION_CHUNK)
+            lacks = lacks ? lacks : "attention in chunks";
     if (!lacks)
         return true;
     return err_set(err, ERR_NO,
-            "%s (%s): the bundled runtime does not execute %s; it runs llama, qwen3, qwen3_moe and "
-            "mixtral, other families can be planned for",
+            "%s (%s): the bundled runtime does not execute %s; it runs llama, qwen2, qwen3, "
+            "qwen3_moe, mixtral, deepseek_v3 and gpt_oss, others can be planned for",
             model->name, model_family_names[model->family], lacks);
 }
 

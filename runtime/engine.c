@@ -1,31 +1,9 @@
 #include "runtime/engine.h"
 
-#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
-/* HF's default rope and its llama3 scaling (transformers/modeling_rope_utils.py); computed in double and
- * rounded once. */
-static void fill_inv_freq(float *out, const struct model *model)
-{
-    const double pi = 3.14159265358979323846;
-
-    for (int i = 0; i < model->head_dim / 2; i++) {
-        double freq = 1.0 / pow(model->rope.theta, 2.0 * i / model->head_dim);
-
-        if (model->rope.scaling == ROPE_LLAMA3) {
-            double old = (double)model->rope.original_len, wave = 2 * pi / freq;
-            double low = model->rope.low_freq_factor, high = model->rope.high_freq_factor;
-            double smooth = (old / wave - low) / (high - low);
-
-            if (wave > old / low)
-                freq /= model->rope.factor;
-            else if (wave >= old / high)
-                freq = (1 - smooth) * freq / model->rope.factor + smooth * freq;
-        }
-        out[i] = (float)freq;
-    }
-}
+#include "models/rope.h"
 
 static bool alloc_work(struct engine *engine, struct arena *arena, struct err *err)
 {
@@ -44,7 +22,7 @@ static bool alloc_work(struct engine *engine, struct arena *arena, struct err *e
         memset(engine->work[i], 0, (size_t)bytes[i]);
         engine->work_bytes += bytes[i];
     }
-    fill_inv_freq(engine->work[WORK_INV_FREQ], engine->model);
+    rope_frequencies(engine->work[WORK_INV_FREQ], engine->model);
     if (engine->work[WORK_IDENTITY]) {
         int32_t *identity = engine->work[WORK_IDENTITY];
 
@@ -129,7 +107,7 @@ void engine_norm(struct engine *engine, int64_t rows, void *x, const void *resid
     engine_do(engine, &op, &args);
 }
 
-static void do_gemm(struct engine *engine, int64_t n, int64_t k, const struct gemm_args *gemm)
+void engine_gemm(struct engine *engine, int64_t n, int64_t k, const struct gemm_args *gemm)
 {
     struct op op = engine_op(engine, OP_GEMM, engine->place->split.dtype);
     struct op_args args = {.gemm = *gemm};
@@ -168,7 +146,7 @@ static void do_rope(struct engine *engine, const struct heads *h, const struct l
                                    .positions = inputs + most,
                                    .slots = inputs + 2 * most,
                                    .inv_freq = engine->work[WORK_INV_FREQ],
-                                   .rope_scale = 1,
+                                   .rope_scale = (float)rope_scale(engine->model),
                                    .q_gain = layer->buffer[WEIGHT_Q_GAIN],
                                    .k_gain = layer->buffer[WEIGHT_K_GAIN],
                                    .eps = (float)engine->model->norm_eps,
@@ -193,7 +171,7 @@ static int64_t visible(const struct model_layer *layer, int64_t q_len, int64_t k
 }
 
 static void do_attention(struct engine *engine, const struct heads *h,
-        const struct model_layer *layer, const struct kv_layer *cache)
+        const struct model_layer *layer, const struct kv_layer *cache, const float *sinks)
 {
     const struct engine_step *step = &engine->step;
     struct op op = engine_op(engine, OP_ATTENTION_PREFILL, engine->place->split.kv_dtype);
@@ -204,7 +182,8 @@ static void do_attention(struct engine *engine, const struct heads *h,
                                    .ldo = h->q * h->dim,
                                    .cache = *cache,
                                    .n_seqs = 1,
-                                   .scale = (float)(1 / sqrt((double)h->dim)),
+                                   .scale = (float)rope_attention_scale(engine->model),
+                                   .sinks = sinks,
                                    .window = layer->attention == ATTENTION_FULL ? 0 : layer->window,
                            }};
 
@@ -229,45 +208,58 @@ static void do_attention(struct engine *engine, const struct heads *h,
     engine_do(engine, &op, &args);
 }
 
+static void run_gqa(struct engine *engine, int at, const struct layer_weights *layer)
+{
+    struct heads h = heads_of(engine);
+
+    engine_gemm(engine, h.ld, engine->model->hidden,
+            &(struct gemm_args){.x = engine->work[WORK_H],
+                    .ldx = engine->model->hidden,
+                    .w = layer->buffer[WEIGHT_QKV],
+                    .bias = layer->buffer[WEIGHT_QKV_BIAS],
+                    .y = engine->work[WORK_QKV],
+                    .ldy = h.ld});
+    do_rope(engine, &h, layer, &engine->cache.layers[at]);
+    do_attention(engine, &h, &engine->model->layers[engine->place->piece.first_layer + at],
+            &engine->cache.layers[at], layer->buffer[WEIGHT_SINKS]);
+}
+
 static void run_attention(
         struct engine *engine, int at, const struct layer_weights *layer, bool residual)
 {
     const struct model *model = engine->model;
     const struct place *place = engine->place;
-    struct heads h = heads_of(engine);
+    bool mla = model->mla.kv_rank > 0;
+    int64_t width = model->heads / place->split.tp * (mla ? model->mla.v_dim : model->head_dim);
     void **work = engine->work;
 
     engine_norm(engine, engine->step.rows, work[WORK_X], residual ? work[WORK_R] : NULL,
             layer->buffer[WEIGHT_ATTN_NORM], work[WORK_H]);
-    do_gemm(engine, h.ld, model->hidden,
-            &(struct gemm_args){.x = work[WORK_H],
-                    .ldx = model->hidden,
-                    .w = layer->buffer[WEIGHT_QKV],
-                    .y = work[WORK_QKV],
-                    .ldy = h.ld});
-    do_rope(engine, &h, layer, &engine->cache.layers[at]);
-    do_attention(
-            engine, &h, &model->layers[place->piece.first_layer + at], &engine->cache.layers[at]);
-    do_gemm(engine, model->hidden, h.q * h.dim,
+    if (mla)
+        engine_mla(engine, at, layer);
+    else
+        run_gqa(engine, at, layer);
+    engine_gemm(engine, model->hidden, width,
             &(struct gemm_args){.x = work[WORK_ATTENTION],
-                    .ldx = h.q * h.dim,
+                    .ldx = width,
                     .w = layer->buffer[WEIGHT_O],
+                    .bias = place->tp_rank == 0 ? layer->buffer[WEIGHT_O_BIAS] : NULL,
                     .y = work[WORK_R],
                     .ldy = model->hidden,
                     .k_chunks = graph_k_chunks(model->heads) / place->split.tp});
     engine_all_reduce(engine, place->tp_coll, work[WORK_R], engine->step.rows * model->hidden);
 }
 
-static void run_dense(struct engine *engine, const struct layer_weights *layer)
+void engine_mlp(struct engine *engine, const struct layer_weights *layer, int64_t whole)
 {
     const struct model *model = engine->model;
     const struct place *place = engine->place;
-    int64_t inter = model->inter / place->split.tp;
+    int64_t inter = whole / place->split.tp;
     struct op op = engine_op(engine, OP_ACTIVATION, DTYPE_F32);
     void **work = engine->work;
     struct op_args args = {.activation = {work[WORK_GATE_UP], 2 * inter, work[WORK_ACTIVATION]}};
 
-    do_gemm(engine, 2 * inter, model->hidden,
+    engine_gemm(engine, 2 * inter, model->hidden,
             &(struct gemm_args){.x = work[WORK_H],
                     .ldx = model->hidden,
                     .w = layer->buffer[WEIGHT_GATE_UP],
@@ -276,14 +268,13 @@ static void run_dense(struct engine *engine, const struct layer_weights *layer)
     op.dim[0] = engine->step.rows;
     op.dim[1] = inter;
     engine_do(engine, &op, &args);
-    do_gemm(engine, model->hidden, inter,
+    engine_gemm(engine, model->hidden, inter,
             &(struct gemm_args){.x = work[WORK_ACTIVATION],
                     .ldx = inter,
                     .w = layer->buffer[WEIGHT_DOWN],
                     .y = work[WORK_R],
                     .ldy = model->hidden,
-                    .k_chunks = graph_k_chunks(model->inter) / place->split.tp});
-    engine_all_reduce(engine, place->tp_coll, work[WORK_R], engine->step.rows * model->hidden);
+                    .k_chunks = graph_k_chunks(whole) / place->split.tp});
 }
 
 static void run_embedding(struct engine *engine)
@@ -310,10 +301,13 @@ void engine_run(struct engine *engine)
         run_attention(engine, i, layer, i > 0);
         engine_norm(engine, engine->step.rows, engine->work[WORK_X], engine->work[WORK_R],
                 layer->buffer[WEIGHT_MLP_NORM], engine->work[WORK_H]);
-        if (engine->model->layers[place->piece.first_layer + i].moe)
+        if (engine->model->layers[place->piece.first_layer + i].moe) {
             engine_moe(engine, layer);
-        else
-            run_dense(engine, layer);
+            continue;
+        }
+        engine_mlp(engine, layer, engine->model->inter);
+        engine_all_reduce(engine, place->tp_coll, engine->work[WORK_R],
+                engine->step.rows * engine->model->hidden);
     }
     if (place->last)
         engine_head(engine);

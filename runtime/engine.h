@@ -77,6 +77,13 @@ void engine_do(struct engine *engine, const struct op *op, const struct op_args 
 void engine_norm(struct engine *engine, int64_t rows, void *x, const void *residual,
         const void *gain, void *out);
 void engine_all_reduce(struct engine *engine, struct coll *coll, float *data, int64_t count);
+/* y of the step's rows. */
+void engine_gemm(struct engine *engine, int64_t n, int64_t k, const struct gemm_args *gemm);
+/* Layer `at` of the piece: reads WORK_H, leaves the heads' values in WORK_ATTENTION. */
+void engine_mla(struct engine *engine, int at, const struct layer_weights *layer);
+/* An MLP of `inter` columns over all ranks of the tensor group: reads WORK_H, leaves this rank's part of the sum
+ * in WORK_R. */
+void engine_mlp(struct engine *engine, const struct layer_weights *layer, int64_t inter);
 /* The experts of a layer: reads WORK_H, leaves the layer's output in WORK_R. */
 void engine_moe(struct engine *engine, const struct layer_weights *layer);
 /* Final norm, head and sampling. */

@@ -70,24 +70,45 @@ void moe_experts(struct engine *engine, const struct layer_weights *layer, int64
 {
     const struct model *model = engine->model;
     const struct place *place = engine->place;
+    int64_t local = model->moe.n / place->split.ep, inter = model->moe.inter / place->expert_tp;
+    const float *bias = layer->buffer[WEIGHT_EXPERT_BIAS];
     struct op op = engine_op(engine, OP_EXPERT_GEMM, place->split.dtype);
-    struct op_args args = {.expert = {
-                                   .rows = rows,
-                                   .offsets = offsets,
-                                   .gate_up = layer->buffer[WEIGHT_EXPERT_GATE_UP],
-                                   .down = layer->buffer[WEIGHT_EXPERT_DOWN],
-                                   .out = out,
-                                   .scratch = engine->work[WORK_SCRATCH],
-                                   .k_chunks = graph_k_chunks(model->moe.inter) / place->expert_tp,
-                           }};
+    struct op_args args = {
+            .expert = {
+                    .rows = rows,
+                    .offsets = offsets,
+                    .gate_up = layer->buffer[WEIGHT_EXPERT_GATE_UP],
+                    .down = layer->buffer[WEIGHT_EXPERT_DOWN],
+                    .out = out,
+                    .scratch = engine->work[WORK_SCRATCH],
+                    .k_chunks = graph_k_chunks(model->moe.inter) / place->expert_tp,
+                    .up_bias = bias,
+                    .down_bias =
+                            bias && place->expert_tp_rank == 0 ? bias + local * 2 * inter : NULL,
+                    .clamp = (float)model->moe.clamp,
+            }};
 
     op.dim[0] = tokens;
     op.dim[1] = model->hidden;
-    op.dim[2] = model->moe.inter / place->expert_tp;
-    op.dim[3] = model->moe.n / place->split.ep;
+    op.dim[2] = inter;
+    op.dim[3] = local;
     op.dim[4] = model->moe.n;
     op.dim[5] = model->moe.top_k;
     engine_do(engine, &op, &args);
+}
+
+bool moe_shared(struct engine *engine, const struct layer_weights *layer)
+{
+    const struct place *place = engine->place;
+    int64_t inter = engine->model->moe.shared_inter;
+
+    if (inter == 0)
+        return false;
+    engine_mlp(engine, layer, inter);
+    if (place->split.deterministic)
+        engine_all_reduce(engine, place->tp_coll, engine->work[WORK_R],
+                engine->step.rows * engine->model->hidden);
+    return true;
 }
 
 static void moe_here(struct engine *engine, const struct layer_weights *layer)
@@ -103,6 +124,7 @@ static void moe_here(struct engine *engine, const struct layer_weights *layer)
     bool uncombined = place->split.deterministic && coll_size(place->stage_coll) > 1;
 
     moe_router(engine, layer, all);
+    bool shared = moe_shared(engine, layer);
     moe_permute(engine, all, experts, offsets);
     moe_experts(engine, layer, rows, offsets, work[WORK_ROWS], work[WORK_ROWS_SORTED]);
     moe_combine(engine, rows, local,
@@ -111,7 +133,8 @@ static void moe_here(struct engine *engine, const struct layer_weights *layer)
                     .n_rows = offsets[local],
                     .weight = work[WORK_EXPERT_WEIGHT],
                     .out = work[uncombined ? WORK_SCATTER : WORK_R],
-                    .scatter = uncombined});
+                    .scatter = uncombined,
+                    .add = shared && !uncombined});
     if (!uncombined) {
         engine_all_reduce(engine, place->stage_coll, work[WORK_R], rows * model->hidden);
         return;
@@ -122,7 +145,8 @@ static void moe_here(struct engine *engine, const struct layer_weights *layer)
                     .pair = work[WORK_IDENTITY],
                     .n_rows = pairs,
                     .weight = work[WORK_EXPERT_WEIGHT],
-                    .out = work[WORK_R]});
+                    .out = work[WORK_R],
+                    .add = shared});
 }
 
 void engine_moe(struct engine *engine, const struct layer_weights *layer)

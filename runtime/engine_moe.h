@@ -16,6 +16,9 @@ void moe_experts(struct engine *engine, const struct layer_weights *layer, int64
 /* The weighted sum of each of `rows` tokens. */
 void moe_combine(
         struct engine *engine, int64_t rows, int64_t local, const struct combine_args *combine);
+/* The shared expert, if there is one: its output into WORK_R, where combining adds to it. On deterministic devices
+ * that is the sum over the tensor group, else this rank's part of it. */
+bool moe_shared(struct engine *engine, const struct layer_weights *layer);
 /* Several attention-dp groups: rows travel to their experts and back. Leaves WORK_R of all rows. */
 void moe_spread(struct engine *engine, const struct layer_weights *layer);
 

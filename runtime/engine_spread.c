@@ -167,8 +167,9 @@ static void add_parts(const struct traffic *t, char *rows)
     }
 }
 
-/* The ranks of a group have the sums of one share each; all need all of them. Adding zeros changes nothing. */
-static void share_out(struct engine *engine, struct slice mine)
+/* The ranks of a group have the sums of one share each; all need all of them. Adding zeros changes nothing.
+ * partial: the other rows hold this rank's part of a sum already. */
+static void share_out(struct engine *engine, struct slice mine, bool partial)
 {
     int64_t hidden = engine->model->hidden, rows = engine->step.rows;
     float *out = engine->work[WORK_R];
@@ -176,8 +177,10 @@ static void share_out(struct engine *engine, struct slice mine)
 
     if (engine->place->split.tp == 1)
         return;
-    memset(out, 0, before * sizeof *out);
-    memset(out + mine.end * hidden, 0, behind * sizeof *out);
+    if (!partial) {
+        memset(out, 0, before * sizeof *out);
+        memset(out + mine.end * hidden, 0, behind * sizeof *out);
+    }
     engine_all_reduce(engine, engine->place->tp_coll, out, rows * hidden);
 }
 
@@ -197,6 +200,7 @@ void moe_spread(struct engine *engine, const struct layer_weights *layer)
             work[WORK_ROWS_SORTED], false};
 
     moe_router(engine, layer, mine);
+    bool shared = moe_shared(engine, layer);
     moe_permute(engine, mine, experts, t.home);
     exchange_counts(engine, &t, rows);
     if (t.parts > 1) {
@@ -221,6 +225,7 @@ void moe_spread(struct engine *engine, const struct layer_weights *layer)
                     .pair = work[WORK_PAIR],
                     .n_rows = pairs,
                     .weight = work[WORK_EXPERT_WEIGHT],
-                    .out = (float *)work[WORK_R] + mine.begin * model->hidden});
-    share_out(engine, mine);
+                    .out = (float *)work[WORK_R] + mine.begin * model->hidden,
+                    .add = shared});
+    share_out(engine, mine, shared && !place->split.deterministic);
 }

@@ -23,7 +23,8 @@ bool kvcache_alloc(struct kvcache *out, const struct place *place, const struct 
     int block_tokens = place->plan->block_tokens;
     int64_t all = graph_kv_block_bytes(model, &place->split, place->piece, block_tokens)
                   * place->kv_blocks;
-    int64_t half = all / (2 * n); /* k or v of one layer */
+    bool latent = model->mla.kv_rank > 0; /* one row for keys and values */
+    int64_t each = all / (latent ? n : 2 * n);
 
     *out = (struct kvcache){
             .layers = ARENA_NEW(arena, struct kv_layer, n), .block_tokens = block_tokens};
@@ -32,14 +33,15 @@ bool kvcache_alloc(struct kvcache *out, const struct place *place, const struct 
 
         layer->dtype = place->split.kv_dtype;
         layer->block_tokens = block_tokens;
-        layer->k = dev_alloc(dev, half, err);
-        layer->v = layer->k ? dev_alloc(dev, half, err) : NULL;
-        if (!layer->v)
+        layer->k = dev_alloc(dev, each, err);
+        layer->v = layer->k && !latent ? dev_alloc(dev, each, err) : NULL;
+        if (!layer->k || (!layer->v && !latent))
             return err_context(err, "KV cache of layer %d (%lld blocks)",
                     place->piece.first_layer + (int)i, (long long)place->kv_blocks);
-        dev_parallel(dev, touch, &(struct span){layer->k, half});
-        dev_parallel(dev, touch, &(struct span){layer->v, half});
-        out->bytes += 2 * half;
+        dev_parallel(dev, touch, &(struct span){layer->k, each});
+        if (layer->v)
+            dev_parallel(dev, touch, &(struct span){layer->v, each});
+        out->bytes += latent ? each : 2 * each;
     }
     return true;
 }

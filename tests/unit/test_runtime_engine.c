@@ -242,8 +242,8 @@ static void run_layout(const struct layout *layout, const struct model *model)
 
 static void test_executed_ops_are_the_listed_ones(void **state)
 {
-    static const char *const names[] = {
-            "tiny-llama", "tiny-qwen3", "tiny-qwen3-moe", "tiny-mixtral"};
+    static const char *const names[] = {"tiny-llama", "tiny-qwen3", "tiny-qwen3-moe",
+            "tiny-mixtral", "tiny-deepseek-v3", "tiny-gpt-oss"};
     const struct layout *layouts = layouts_1;
     int n = sizeof layouts_1 / sizeof layouts_1[0];
     (void)state;
@@ -255,7 +255,7 @@ static void test_executed_ops_are_the_listed_ones(void **state)
         layouts = layouts_4;
         n = sizeof layouts_4 / sizeof layouts_4[0];
     }
-    for (int m = 0; m < 4; m++) {
+    for (size_t m = 0; m < sizeof names / sizeof names[0]; m++) {
         struct arena arena = {0};
         struct err err = {0};
         struct model model;
