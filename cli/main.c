@@ -22,7 +22,6 @@ static const struct command *const commands[] = {
         &command_model,
         &command_weights,
         &command_profile,
-        &command_import,
         &command_plan,
         &command_simulate,
         &command_run,

@@ -9,6 +9,7 @@ name=$(basename "$fixture")
 dtype=${name##*-}
 tolerance=1e-4
 [ "$dtype" = bf16 ] && tolerance=2e-2
+[ "$dtype" = f16 ] && dtype=f32 # what f16 weights are widened to
 layers=$(sed -n 's/.*"num_hidden_layers": \([0-9]*\).*/\1/p' "$fixture/config.json")
 scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT
@@ -29,7 +30,7 @@ replica() {
     echo "  - max_seqs: 4"
     echo "    max_tokens: 8"
     echo "    in_flight: $1"
-    echo "    kv_blocks: 14"
+    echo "    kv_blocks: 36"
     echo "    stages:"
     shift
     printf '%s\n' "$@"
@@ -37,7 +38,7 @@ replica() {
 # plan DETERMINISTIC RANKS REPLICA...
 plan() {
     printf '%s\n' "format: shardwright-plan" "version: 1" "model: $fixture" "dtype: $dtype" \
-        "kv_dtype: f32" "block_tokens: 4" "max_len: 64" "deterministic: $1" "n_ranks: $2" "replicas:"
+        "kv_dtype: f32" "block_tokens: 4" "max_len: 112" "deterministic: $1" "n_ranks: $2" "replicas:"
     shift 2
     printf '%s\n' "$@"
 }
@@ -114,7 +115,7 @@ run uneven 2 "$(replica 1 "$(stage 0 $((layers - 1)) 1 1 1 1 0)" \
 run dp2 2 "$(replica 1 "$(stage 0 "$layers" 1 1 1 1 0)")" "$(replica 1 "$(stage 0 "$layers" 1 1 1 1 1)")"
 run tp2pp2 4 "$(replica 2 "$(stage 0 $half 2 1 1 1 '0, 1')" "$(stage $half "$layers" 2 1 1 1 '2, 3')")"
 case $name in
-*moe* | mixtral*)
+*moe* | mixtral* | deepseek* | gpt-oss*)
     run tp2ep2 2 "$(replica 1 "$(stage 0 "$layers" 2 2 1 1 '0, 1')")"
     run adp2ep2 2 "$(replica 1 "$(stage 0 "$layers" 1 2 2 1 '0, 1')")"
     run tp4ep4 4 "$(replica 1 "$(stage 0 "$layers" 4 4 1 1 '0, 1, 2, 3')")"
