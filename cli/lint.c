@@ -5,6 +5,7 @@
 
 #include "core/file.h"
 #include "core/spec/cluster.h"
+#include "core/spec/expert_map.h"
 #include "core/spec/plan.h"
 #include "core/spec/workload.h"
 #include "models/model.h"
@@ -72,7 +73,7 @@ static bool lint_conf(const struct conf_table *table, const char *where, struct 
 bool lint_tables(const struct command *const *commands, const struct opt *global, struct err *err)
 {
     const struct conf_table *const formats[] = {
-            &cluster_table, &workload_table, &plan_table, &model_table, NULL};
+            &cluster_table, &workload_table, &plan_table, &model_table, &expert_map_table, NULL};
     for (const struct opt *opt = global; opt->name; opt++)
         if (!lint_help("every command", opt->name, opt->help, err))
             return false;
@@ -110,6 +111,12 @@ static bool file_model(const char *path, struct arena *arena, struct err *err)
     return model_read(&model, path, ".", arena, err) && model_check(&model, err);
 }
 
+static bool file_expert_map(const char *path, struct arena *arena, struct err *err)
+{
+    struct expert_map map;
+    return expert_map_read_file(&map, path, arena, err);
+}
+
 bool lint_file(const char *path, struct arena *arena, struct err *err)
 {
     static const struct {
@@ -120,6 +127,7 @@ bool lint_file(const char *path, struct arena *arena, struct err *err)
             {&workload_table, file_workload},
             {&plan_table, file_plan},
             {&model_table, file_model},
+            {&expert_map_table, file_expert_map},
     };
     char *text = NULL;
     int64_t len = 0;

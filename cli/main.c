@@ -24,6 +24,7 @@ static const struct command *const commands[] = {
         &command_profile,
         &command_plan,
         &command_simulate,
+        &command_experts,
         &command_run,
         &command_report,
         &command_gate,

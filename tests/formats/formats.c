@@ -8,6 +8,7 @@
 
 #include "core/file.h"
 #include "core/spec/cluster.h"
+#include "core/spec/expert_map.h"
 #include "core/spec/plan.h"
 #include "core/spec/workload.h"
 #include "models/model.h"
@@ -35,6 +36,11 @@ static bool check_workload(void *value, struct err *err)
 static bool check_plan(void *value, struct err *err)
 {
     return plan_consistent(value, err);
+}
+
+static bool check_expert_map(void *value, struct err *err)
+{
+    return expert_map_check(value, err);
 }
 
 static char *table_text(const struct conf_table *table, struct arena *arena)
@@ -92,7 +98,7 @@ int main(int argc, char **argv)
 {
     const struct page pages[] = {{"cluster", &cluster_table, check_cluster},
             {"workload", &workload_table, check_workload}, {"plan", &plan_table, check_plan},
-            {"model", &model_table, NULL}};
+            {"model", &model_table, NULL}, {"experts", &expert_map_table, check_expert_map}};
     if (argc < 2) {
         fprintf(stderr, "usage: %s DIRECTORY [--update]\n", argv[0]);
         return 2;

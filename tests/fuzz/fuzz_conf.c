@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "core/spec/cluster.h"
+#include "core/spec/expert_map.h"
 #include "core/spec/plan.h"
 #include "core/spec/workload.h"
 #include "models/model.h"
@@ -24,6 +25,8 @@ static bool accepted(void *out, int which, struct err *err)
         return workload_check(out, err);
     case 2:
         return plan_consistent(out, err);
+    case 4:
+        return expert_map_check(out, err);
     default:
         return true;
     }
@@ -32,10 +35,10 @@ static bool accepted(void *out, int which, struct err *err)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     const struct conf_table *tables[] = {
-            &cluster_table, &workload_table, &plan_table, &model_table};
+            &cluster_table, &workload_table, &plan_table, &model_table, &expert_map_table};
     if (size < 1)
         return 0;
-    int which = data[0] % 4;
+    int which = data[0] % 5;
     const struct conf_table *table = tables[which];
     struct arena arena = {0};
     struct err err = {0};
