@@ -144,6 +144,27 @@ static bool first_placements(
     return found;
 }
 
+/* Where slots are scarce: numbers of replicas that X4 finds best, under caps little above its bound. */
+static void scarce_placements(struct experts_state *s, double bound, double enough,
+        int64_t deadline_ns, struct arena *arena)
+{
+    const struct experts_problem *p = s->problem;
+    struct experts_state next;
+    int *replicas = ARENA_NEW(arena, int, p->n_experts);
+    experts_state_init(&next, p, arena);
+    for (int i = 0; i < 110 && clock_now_ns() < deadline_ns; i++) {
+        int step = i / 11;
+        double cap = bound * pow(1.002, step);
+        if (experts_state_max(s, NULL) <= enough)
+            return;
+        if (!experts_room_replicas(p, s->most, cap, i % 11, replicas, arena)
+                || !experts_pack(&next, replicas))
+            continue;
+        experts_descend(&next);
+        keep_better(s, &next);
+    }
+}
+
 /* Round after round of contents: legal whenever there is room at all, however uneven. */
 static void any_placement(struct experts_state *s)
 {
@@ -188,6 +209,7 @@ static bool search_free(
         if (!experts_exact(s, &q->bound, q->deadline_ns, arena, err))
             return false;
     }
+    scarce_placements(s, q->bound.value, enough(q), part_ns(q, 0.2), arena);
     experts_shake(s, enough(q), part_ns(q, 0.4), arena);
     double found = experts_state_max(s, NULL);
     if (found > enough(q) * (1 + CLOSE)) {

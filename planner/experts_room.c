@@ -14,6 +14,10 @@ struct room {
     double *small; /* n_experts: the least that a share of each may weigh, ascending; scratch */
 };
 
+struct prices {
+    double toll, rate;
+};
+
 static int by_value(const void *a, const void *b)
 {
     const double *x = a;
@@ -26,21 +30,21 @@ static int least_replicas(const struct room *room, int expert, double cap)
     return (int)fmax(1, ceil(room->problem->load[expert] / cap * (1 - 1e-12)));
 }
 
-/* Slots that stay empty beside a share that takes more than half of the cap. */
-static int unused(const struct room *room, double share, double cap)
+/* Shares that can lie beside one that takes more than half of the cap. */
+static int fit_beside(const struct room *room, double share, double cap)
 {
-    int slots = room->problem->slots;
     double left = cap * (1 + 1e-12) - share;
+    int most = room->problem->slots - 1;
     int n = 0;
-    if (share <= cap / 2)
-        return 0;
-    for (; n < slots - 1 && n < room->problem->n_experts && room->small[n] <= left; n++)
+    for (; n < most && n < room->problem->n_experts && room->small[n] <= left; n++)
         left -= room->small[n];
-    return slots - 1 - n;
+    return n;
 }
 
-/* Slots that the experts take in the least, when a replica costs `toll` besides. */
-static double least_slots(const struct room *room, double cap, int spare, double toll)
+/* Slots that the experts take in the least, when a replica costs `toll` besides; rate > 0 counts what lies
+ * beside large shares by the load that is left there. replicas: the numbers that do it, or NULL. */
+static double least_slots(
+        const struct room *room, double cap, int spare, struct prices prices, int *replicas)
 {
     const struct experts_problem *p = room->problem;
     double sum = 0;
@@ -48,9 +52,17 @@ static double least_slots(const struct room *room, double cap, int spare, double
         int first = least_replicas(room, e, cap);
         double least = HUGE_VAL;
         for (int r = first; r <= first + spare && r <= p->n_devices; r++) {
-            int empty = unused(room, p->load[e] / r, cap);
-            least = fmin(least, r * (1 + empty + toll));
-            if (empty == 0)
+            double share = p->load[e] / r;
+            double beside = p->slots - 1;
+            if (share > cap / 2)
+                beside = fit_beside(room, share, cap);
+            if (share > cap / 2 && prices.rate > 0)
+                beside = fmin(beside, prices.rate * (cap - share) * (1 + 1e-12));
+            double slots = r * (p->slots - beside + prices.toll);
+            if (slots < least && replicas != NULL)
+                replicas[e] = r;
+            least = fmin(least, slots);
+            if (share <= cap / 2)
                 break; /* more replicas only cost more */
         }
         sum += least;
@@ -58,27 +70,71 @@ static double least_slots(const struct room *room, double cap, int spare, double
     return sum;
 }
 
-/* Proven: no placement has a fullest device of `cap` or less (X4). */
-static bool too_small(struct room *room, double cap)
+/* The most that lies beside large shares besides rate times the load left there: every share once. */
+static double pool(const struct room *room, double cap, int spare, double rate)
 {
-    static const double tolls[] = {0, 0.25, 0.5, 1, 1.5, 2, 3, 4, 6, 8, 16};
+    const struct experts_problem *p = room->problem;
+    double sum = 0;
+    for (int e = 0; e < p->n_experts; e++) {
+        int first = least_replicas(room, e, cap);
+        int copies = first == 1 ? 1 : first + spare;
+        sum += copies * fmax(0, 1 - rate * p->load[e] / copies);
+    }
+    return sum;
+}
+
+static const double tolls[] = {0, 0.25, 0.5, 1, 1.5, 2, 3, 4, 6, 8, 16};
+#define N_RATES 16 /* one over the load of every sixteenth expert */
+#define N_TOLLS ((int)(sizeof tolls / sizeof tolls[0]))
+
+/* Replicas left when every expert has the least, and the small shares of that; negative: not even those fit. */
+static int64_t survey(struct room *room, double cap)
+{
     const struct experts_problem *p = room->problem;
     int64_t spare = room->most;
     for (int e = 0; e < p->n_experts; e++)
         spare -= least_replicas(room, e, cap);
     if (spare < 0)
-        return true;
-    /* A spare replica may make two shares smaller than is said here: they are taken to weigh nothing. */
+        return spare;
     for (int e = 0; e < p->n_experts; e++) {
         int first = least_replicas(room, e, cap);
         room->small[e] = first == 1 ? p->load[e] : p->load[e] / (double)(first + spare);
     }
     qsort(room->small, (size_t)p->n_experts, sizeof *room->small, by_value);
-    double slots = (double)p->n_devices * p->slots + 2.0 * (double)spare;
-    for (size_t i = 0; i < sizeof tolls / sizeof tolls[0]; i++)
-        if (least_slots(room, cap, (int)spare, tolls[i])
-                > (slots + tolls[i] * room->most) * (1 + 1e-12))
+    return spare;
+}
+
+/* X4 for one toll and rate. A small expert with r > 1 replicas has smaller shares than room->small says: they are
+ * taken to weigh nothing, so that each makes a slot more of use. That costs r - 1 of the spare replicas and
+ * gains 1 + toll - r toll, which is at most 1 - toll for each of them. */
+static bool contradiction(const struct room *room, double cap, int spare, struct prices prices)
+{
+    const struct experts_problem *p = room->problem;
+    double slots = (double)p->n_devices * p->slots + fmax(0, 1 - prices.toll) * spare
+                   + prices.toll * room->most;
+    if (prices.rate > 0)
+        slots += pool(room, cap, spare, prices.rate);
+    return least_slots(room, cap, spare, prices, NULL) > slots * (1 + 1e-12);
+}
+
+/* Proven: no placement has a fullest device of `cap` or less (X4). */
+static bool too_small(struct room *room, double cap)
+{
+    int n = room->problem->n_experts;
+    int64_t spare = survey(room, cap);
+    if (spare < 0)
+        return true;
+    for (int i = 0; i < N_TOLLS; i++) {
+        struct prices prices = {.toll = tolls[i]};
+        if (contradiction(room, cap, (int)spare, prices))
             return true;
+        for (int k = 1; k < N_RATES; k++) {
+            double load = room->small[(int64_t)n * k / N_RATES];
+            prices.rate = load > 0 ? 1 / load : 0;
+            if (contradiction(room, cap, (int)spare, prices))
+                return true;
+        }
+    }
     return false;
 }
 
@@ -112,4 +168,18 @@ void experts_simple_bound(struct experts_bound *bound, const struct experts_prob
         bound->value = cap;
         bound->proof = "the slots that large shares leave unused";
     }
+}
+
+bool experts_room_replicas(const struct experts_problem *p, int most, double cap, int which,
+        int *replicas, struct arena *arena)
+{
+    struct room room = {p, most, ARENA_NEW(arena, double, p->n_experts)};
+    int64_t spare = survey(&room, cap);
+    if (spare < 0 || which >= N_TOLLS)
+        return false;
+    least_slots(&room, cap, (int)spare, (struct prices){.toll = tolls[which]}, replicas);
+    int64_t sum = 0;
+    for (int e = 0; e < p->n_experts; e++)
+        sum += replicas[e];
+    return sum <= most;
 }

@@ -63,6 +63,10 @@ struct experts_bound {
 /* experts_room.c: bounds that need no program; `found` is a load that some placement reaches. */
 void experts_simple_bound(struct experts_bound *bound, const struct experts_problem *problem,
         int most, double found, struct arena *arena);
+/* Numbers of replicas that leave the most slots of use under a cap, replicas being dearer the larger `which`
+ * (0 to 10) is; false when they are too many. */
+bool experts_room_replicas(const struct experts_problem *problem, int most, double cap, int which,
+        int *replicas, struct arena *arena);
 /* experts_exact.c: all patterns in one program, where they are few; a better placement goes into s. */
 MUST_CHECK bool experts_exact(struct experts_state *s, struct experts_bound *bound,
         int64_t deadline_ns, struct arena *arena, struct err *err);

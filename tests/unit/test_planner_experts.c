@@ -10,7 +10,7 @@
 #include <math.h>
 
 #include "core/random.h"
-#include "planner/experts.h"
+#include "planner/experts_state.h"
 
 struct brute {
     const struct experts_problem *problem;
@@ -117,6 +117,35 @@ static void equals_brute_force(void **state)
                 || fabs(map.bound - best) > 2e-6 * (1 + best))
             fail_msg("seed %d: found %.9g, bound %.9g, brute force %.9g", (int)seed, map.max_load,
                     map.bound, best);
+        arena_free(&arena);
+    }
+}
+
+/* The bound by counting, asked far above what is known to be possible. */
+static void counting_never_exceeds_a_placement(void **state)
+{
+    (void)state;
+    for (uint64_t seed = 1; seed <= 400; seed++) {
+        double load[64];
+        struct experts_problem p = {.load = load, .moves = EXPERTS_ANY_MOVES};
+        struct experts_limits limits = {.time_s = 0.01, .gap_frac = 0.2};
+        struct experts_map map;
+        struct experts_bound bound;
+        struct arena arena = {0};
+        struct err err = {0};
+        p.n_experts = pick(seed, 0, 4, 64);
+        p.n_devices = pick(seed, 1, 2, 24);
+        p.slots = (p.n_experts + p.n_devices - 1) / p.n_devices + pick(seed, 2, 0, 2);
+        p.replicas = pick(seed, 3, p.n_experts, p.n_devices * p.slots);
+        double skew = 4 * random_unit(seed, 4);
+        for (int e = 0; e < p.n_experts; e++)
+            load[e] = exp(skew * random_unit(seed, 10 + (uint64_t)e));
+        if (!experts_place(&map, &p, &limits, &arena, &err))
+            fail_msg("seed %d: %s", (int)seed, err.text);
+        experts_simple_bound(&bound, &p, p.replicas, 3 * map.max_load, &arena);
+        if (bound.value > map.max_load * (1 + 1e-9))
+            fail_msg("seed %d: bound %.9g, but %.9g is possible", (int)seed, bound.value,
+                    map.max_load);
         arena_free(&arena);
     }
 }
@@ -246,6 +275,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
             cmocka_unit_test(equals_brute_force),
+            cmocka_unit_test(counting_never_exceeds_a_placement),
             cmocka_unit_test(eight_experts_are_proven),
             cmocka_unit_test(many_experts_are_within_a_percent),
             cmocka_unit_test(a_budget_of_copies_is_kept),
