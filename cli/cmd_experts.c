@@ -264,8 +264,7 @@ const struct command command_experts = {
                 "mathematics.\n\nExit status 1: there are too few slots, or too few copies are "
                 "allowed.",
         .examples = "shardwright experts loads.csv --devices 32 --spare 32 -o map.yaml\n"
-                    "shardwright experts now.csv --devices 32 --spare 32 --current map.yaml "
-                    "--moves 16 -o next.yaml",
+                    "shardwright experts now.csv -d 32 --spare 32 --current map.yaml --moves 16",
         .opts = opts,
         .options_size = sizeof(struct experts_options),
         .min_operands = 1,

@@ -30,6 +30,14 @@ static int least_replicas(const struct room *room, int expert, double cap)
     return (int)fmax(1, ceil(room->problem->load[expert] / cap * (1 - 1e-12)));
 }
 
+/* Most replicas whose shares are reckoned with: one where a spare replica is reckoned to weigh nothing
+ * (contradiction), which is right only for what is small with one. */
+static int most_copies(const struct room *room, int expert, double cap, int spare)
+{
+    int first = least_replicas(room, expert, cap);
+    return first == 1 && room->problem->load[expert] <= cap / 2 ? 1 : first + spare;
+}
+
 /* Shares that can lie beside one that takes more than half of the cap. */
 static int fit_beside(const struct room *room, double share, double cap)
 {
@@ -76,8 +84,7 @@ static double pool(const struct room *room, double cap, int spare, double rate)
     const struct experts_problem *p = room->problem;
     double sum = 0;
     for (int e = 0; e < p->n_experts; e++) {
-        int first = least_replicas(room, e, cap);
-        int copies = first == 1 ? 1 : first + spare;
+        int copies = most_copies(room, e, cap, spare);
         sum += copies * fmax(0, 1 - rate * p->load[e] / copies);
     }
     return sum;
@@ -96,10 +103,8 @@ static int64_t survey(struct room *room, double cap)
         spare -= least_replicas(room, e, cap);
     if (spare < 0)
         return spare;
-    for (int e = 0; e < p->n_experts; e++) {
-        int first = least_replicas(room, e, cap);
-        room->small[e] = first == 1 ? p->load[e] : p->load[e] / (double)(first + spare);
-    }
+    for (int e = 0; e < p->n_experts; e++)
+        room->small[e] = p->load[e] / most_copies(room, e, cap, (int)spare);
     qsort(room->small, (size_t)p->n_experts, sizeof *room->small, by_value);
     return spare;
 }
