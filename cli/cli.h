@@ -39,7 +39,7 @@ struct command {
 
 extern const struct command command_doctor, command_profile, command_plan, command_run,
         command_report, command_gate, command_weights, command_model, command_db, command_simulate,
-        command_version, command_experts;
+        command_import, command_version, command_experts;
 
 /* Runs the command as n ranks: starts them (this same command line) when not yet inside a job, and then
  * *inside is false, cli->status is the job's exit status and the caller returns true at once; otherwise

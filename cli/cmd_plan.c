@@ -18,7 +18,7 @@ struct plan_options {
 };
 
 static const char *const objectives[] = {"throughput", "ttft", "tpot", NULL};
-static const char *const weight_dtypes[] = {"f32", "bf16", "f16", "f8", NULL};
+static const char *const weight_dtypes[] = {"f32", "bf16", "f16", "f8", "f8_block", NULL};
 /* Index 0 follows the weights; the others are shifted by one. */
 static const char *const cache_dtypes[] = {"weights", "f32", "bf16", "f16", "f8", NULL};
 

@@ -143,7 +143,7 @@ static bool run(struct cli *cli, void *options)
     struct cost_model *costs = cost_open(&model, &cluster, profiles, n_profiles, cli->err);
     if (costs == NULL)
         return false;
-    struct simulate_input input = {&plan, &workload, &requests, costs};
+    struct simulate_input input = {&plan, &workload, &requests, costs, 0};
     struct simulate_result result;
     bool ok = simulate_run(&result, &input, cli->arena, cli->err);
     if (ok && cli->json)

@@ -22,6 +22,7 @@ static const struct command *const commands[] = {
         &command_model,
         &command_weights,
         &command_profile,
+        &command_import,
         &command_plan,
         &command_simulate,
         &command_experts,

@@ -77,29 +77,6 @@ static const char *mpi_version(struct arena *arena)
     return found;
 }
 
-/* The BLAS that the kernels were linked with: the first that answers. */
-static const char *blas_version(struct arena *arena)
-{
-    const char *text = linked_text(arena, "openblas_get_config");
-    if (text)
-        return text;
-    text = linked_text(arena, "bli_info_get_version_str");
-    if (text)
-        return arena_printf(arena, "BLIS %s", text);
-    void *self = dlopen(NULL, RTLD_LAZY);
-    const struct {
-        int major, minor, patch;
-    } * (*dnnl)(void) = NULL;
-    if (self)
-        FUNCTION(dnnl, self, "dnnl_version");
-    text = dnnl ? arena_printf(
-                   arena, "oneDNN %d.%d.%d", dnnl()->major, dnnl()->minor, dnnl()->patch)
-                : NULL;
-    if (self)
-        dlclose(self);
-    return text;
-}
-
 static const char *cuda_driver(struct arena *arena)
 {
     int (*version)(int *) = NULL;
@@ -200,8 +177,6 @@ struct software *software_probe(int *n, bool gpu, struct arena *arena)
     struct probe p = {ARENA_NEW(arena, struct software, MOST), 0, arena};
 
     add_mpi(&p);
-    add(&p, "BLAS", "matrix products of many rows", blas_version(arena), SOFTWARE_OPTIONAL,
-            "not linked: the bundled kernels compute everything");
     add(&p, "GLPK", "solves the placement", linked_text(arena, "glp_version"), SOFTWARE_MISSING,
             "apt install libglpk-dev, then build again");
     add(&p, "SQLite", "keeps costs and runs", linked_text(arena, "sqlite3_libversion"),

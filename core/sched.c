@@ -4,7 +4,6 @@
  */
 #include "core/sched.h"
 
-#include <stdlib.h>
 #include <string.h>
 
 #include "core/sched_state.h"
@@ -360,21 +359,4 @@ int sched_preemptions(const struct sched *s, int64_t request)
 int64_t sched_produced(const struct sched *s, int64_t request)
 {
     return s->seqs[s->local[request]].produced;
-}
-
-void sched_route(int *out, const struct requests *requests, const double *speed, int n_replicas)
-{
-    int64_t *given = calloc((size_t)n_replicas, sizeof *given);
-
-    for (int64_t i = 0; i < requests->n; i++) {
-        int best = 0;
-
-        for (int r = 1; given && r < n_replicas; r++)
-            if ((double)(given[r] + 1) / speed[r] < (double)(given[best] + 1) / speed[best])
-                best = r;
-        if (given)
-            given[best]++;
-        out[i] = best;
-    }
-    free(given);
 }

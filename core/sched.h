@@ -119,7 +119,4 @@ int64_t sched_produced(const struct sched *sched, int64_t request);
 int64_t sched_reused(const struct sched *sched, int64_t request);
 void sched_stats(struct sched_stats *out, const struct sched *sched);
 
-/* Which replica serves which request: round robin weighted by speed; deterministic. out[n]. */
-void sched_route(int *out, const struct requests *requests, const double *speed, int n_replicas);
-
 #endif

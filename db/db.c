@@ -14,9 +14,9 @@
 #include "db/handle.h"
 #include "db/sql_store.h"
 
-extern const char db_schema_1[], db_schema_2[], db_schema_3[];
+extern const char db_schema_1[], db_schema_2[], db_schema_3[], db_schema_4[];
 
-static const char *const migrations[] = {db_schema_1, db_schema_2, db_schema_3};
+static const char *const migrations[] = {db_schema_1, db_schema_2, db_schema_3, db_schema_4};
 
 enum {
     NEWEST = sizeof migrations / sizeof *migrations,

@@ -19,14 +19,15 @@ enum {
 static const struct rule {
     const char *table, *key;
 } rules[] = {
-        {"provenance",
-                "WHERE host IS ?1 AND device IS ?2 AND kernel IS ?3 AND software IS ?4 AND "
-                "commit_id IS ?5 "
-                "AND build IS ?6 AND clocks IS ?7 AND wall_s=?8 AND cores=?9 AND load IS ?10"},
+        {"provenance", "WHERE host IS ?1 AND device IS ?2 AND kernel IS ?3 AND software IS ?4 AND "
+                       "commit_id IS ?5 "
+                       "AND build IS ?6 AND clocks IS ?7 AND wall_s=?8 AND cores=?9 AND load IS "
+                       "?10 AND origin IS "
+                       "?11"},
         {"device", "WHERE name=?1"},
         {"op_point", "WHERE device=?1 AND kind=?3 AND dtype=?4 AND degree=?5 AND busy=?6 AND d0=?7 "
                      "AND d1=?8 AND "
-                     "d2=?9 AND d3=?10 AND d4=?11 AND d5=?12 AND nodes=?26"},
+                     "d2=?9 AND d3=?10 AND d4=?11 AND d5=?12 AND nodes=?26 AND d6=?27 AND d7=?28"},
         {"ceiling", "WHERE device=?1 AND degree=?3 AND busy=?4"},
         {"plan", "WHERE digest=?1"},
         {"run", "WHERE uid=?1"},

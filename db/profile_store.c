@@ -10,7 +10,7 @@ bool provenance_store(
     const struct value items[] = {V_TEXT(provenance->host), V_TEXT(provenance->device),
             V_TEXT(provenance->kernel), V_TEXT(provenance->software), V_TEXT(provenance->commit),
             V_TEXT(provenance->build), V_TEXT(provenance->clocks), V_INT(provenance->wall_s),
-            V_INT(provenance->cores), V_REAL(provenance->load)};
+            V_INT(provenance->cores), V_REAL(provenance->load), V_TEXT(provenance->origin)};
     const struct values values = {items, sizeof items / sizeof *items};
 
     if (!sql_begin(db, err))
@@ -18,7 +18,9 @@ bool provenance_store(
     bool ok = sql_find(id, db, "provenance",
             "WHERE host IS ?1 AND device IS ?2 AND kernel IS ?3 AND software IS ?4 AND commit_id "
             "IS ?5 "
-            "AND build IS ?6 AND clocks IS ?7 AND wall_s=?8 AND cores=?9 AND load IS ?10",
+            "AND build IS ?6 AND clocks IS ?7 AND wall_s=?8 AND cores=?9 AND load IS ?10 AND "
+            "origin IS "
+            "?11",
             values, err);
     if (ok && *id == 0)
         ok = sql_insert(id, db, "provenance", values, err);
@@ -32,7 +34,7 @@ bool provenance_read(
 
     *out = (struct provenance){0};
     if (!sql_select(&rows, db, "provenance",
-                "host,device,kernel,software,commit_id,build,clocks,wall_s,cores,load",
+                "host,device,kernel,software,commit_id,build,clocks,wall_s,cores,load,origin",
                 "WHERE id=?1", VALUES(V_INT(id)), err))
         return false;
     if (sql_next(&rows, err)) {
@@ -46,6 +48,7 @@ bool provenance_read(
         out->wall_s = sql_int(&rows, 7);
         out->cores = (int)sql_int(&rows, 8);
         out->load = sql_real(&rows, 9);
+        out->origin = sql_text(&rows, 10, arena);
     }
     sql_end(&rows);
     return err->kind == ERR_NONE;
@@ -60,9 +63,11 @@ static bool device_id(int64_t *id, struct db *db, const char *device, bool make,
     return true;
 }
 
-static const char point_key[] = "WHERE device=?1 AND kind=?2 AND dtype=?3 AND degree=?4 AND "
-                                "busy=?5 AND d0=?6 AND d1=?7 AND "
-                                "d2=?8 AND d3=?9 AND d4=?10 AND d5=?11 AND nodes=?12";
+static const char point_key[] =
+        "WHERE device=?1 AND kind=?2 AND dtype=?3 AND degree=?4 AND "
+        "busy=?5 AND d0=?6 AND d1=?7 AND "
+        "d2=?8 AND d3=?9 AND d4=?10 AND d5=?11 AND nodes=?12 AND d6=?13 AND "
+        "d7=?14";
 
 static bool find_point(
         int64_t *id, struct db *db, int64_t device, const struct op *op, struct err *err)
@@ -71,7 +76,7 @@ static bool find_point(
             VALUES(V_INT(device), V_TEXT(op_kind_names[op->kind]), V_TEXT(dtype_names[op->dtype]),
                     V_INT(op->degree), V_INT(op->busy), V_INT(op->dim[0]), V_INT(op->dim[1]),
                     V_INT(op->dim[2]), V_INT(op->dim[3]), V_INT(op->dim[4]), V_INT(op->dim[5]),
-                    V_INT(op->nodes)),
+                    V_INT(op->nodes), V_INT(op->dim[6]), V_INT(op->dim[7])),
             err);
 }
 
@@ -89,7 +94,8 @@ static bool insert_point(struct db *db, int64_t device, int64_t provenance,
                     V_REAL(point->q1_us), V_REAL(point->q3_us), V_REAL(point->p99_us),
                     V_REAL(point->mad_us), V_INT(point->samples), V_INT(point->cold),
                     V_TEXT(cost_source_names[point->source]), V_TEXT(point->stop),
-                    V_BLOB(samples, point->samples * (int64_t)sizeof *samples), V_INT(op->nodes)),
+                    V_BLOB(samples, point->samples * (int64_t)sizeof *samples), V_INT(op->nodes),
+                    V_INT(op->dim[6]), V_INT(op->dim[7]), V_TEXT(point->kernel)),
             err);
 }
 
@@ -114,11 +120,18 @@ bool profile_store_add(bool *added, struct db *db, int64_t provenance, const cha
     return ok;
 }
 
+static const char *borrowed_text(const struct rows *rows, int column)
+{
+    bool is_null;
+    struct value value = sql_value(rows, column, &is_null);
+    return is_null || value.type != VALUE_TEXT ? NULL : value.p;
+}
+
 /* The index of a name that the file has, or -1 with a message. */
 static int name_index(const struct rows *rows, int column, const char *const *names, struct db *db,
-        struct arena *arena, struct err *err)
+        struct err *err)
 {
-    const char *text = sql_text(rows, column, arena);
+    const char *text = borrowed_text(rows, column);
     for (int i = 0; text && names[i]; i++)
         if (strcmp(names[i], text) == 0)
             return i;
@@ -129,12 +142,31 @@ static int name_index(const struct rows *rows, int column, const char *const *na
     return -1;
 }
 
-static bool read_point(struct profile_point *point, struct db *db, const struct rows *rows,
-        struct arena *scratch, struct arena *arena, struct err *err)
+/* Names that stand in row after row are kept once: there are few, and they come in runs. */
+struct kept_names {
+    const char *names[64];
+    int n;
+};
+
+static const char *keep_name(struct kept_names *kept, const char *text, struct arena *arena)
 {
-    int kind = name_index(rows, 0, op_kind_names, db, scratch, err);
-    int dtype = name_index(rows, 1, dtype_names, db, scratch, err);
-    int source = name_index(rows, 20, cost_source_names, db, scratch, err);
+    if (text == NULL)
+        return NULL;
+    for (int i = kept->n - 1; i >= 0; i--)
+        if (strcmp(kept->names[i], text) == 0)
+            return kept->names[i];
+    const char *copy = arena_strdup(arena, text);
+    if (kept->n < (int)(sizeof kept->names / sizeof *kept->names))
+        kept->names[kept->n++] = copy;
+    return copy;
+}
+
+static bool read_point(struct profile_point *point, struct db *db, const struct rows *rows,
+        struct kept_names *kept, struct arena *arena, struct err *err)
+{
+    int kind = name_index(rows, 0, op_kind_names, db, err);
+    int dtype = name_index(rows, 1, dtype_names, db, err);
+    int source = name_index(rows, 20, cost_source_names, db, err);
 
     if (kind < 0 || dtype < 0 || source < 0)
         return false;
@@ -144,7 +176,7 @@ static bool read_point(struct profile_point *point, struct db *db, const struct 
             .busy = (int32_t)sql_int(rows, 3),
             .nodes = (int32_t)sql_int(rows, 22)};
     for (int d = 0; d < OP_DIMS; d++)
-        point->op.dim[d] = sql_int(rows, 4 + d);
+        point->op.dim[d] = sql_int(rows, d < 6 ? 4 + d : 23 + d - 6);
     point->cost_us = sql_real(rows, 10);
     point->lo_us = sql_real(rows, 11);
     point->hi_us = sql_real(rows, 12);
@@ -156,7 +188,8 @@ static bool read_point(struct profile_point *point, struct db *db, const struct 
     point->samples = (int32_t)sql_int(rows, 18);
     point->cold = sql_int(rows, 19) != 0;
     point->source = (enum cost_source)source;
-    point->stop = sql_text(rows, 21, arena);
+    point->stop = keep_name(kept, borrowed_text(rows, 21), arena);
+    point->kernel = keep_name(kept, borrowed_text(rows, 25), arena);
     return true;
 }
 
@@ -176,7 +209,7 @@ static bool count_points(int64_t *n, struct db *db, int64_t device, struct err *
 static bool read_points(
         struct profile *out, struct db *db, int64_t device, struct arena *arena, struct err *err)
 {
-    struct arena scratch = {0};
+    struct kept_names kept = {.n = 0};
     struct rows rows = {0};
     int64_t most = 0;
 
@@ -185,13 +218,12 @@ static bool read_points(
     ok = ok
          && sql_select(&rows, db, "op_point",
                  "kind,dtype,degree,busy,d0,d1,d2,d3,d4,d5,cost_us,lo_us,hi_us,min_us,q1_us,q3_us,"
-                 "p99_us,mad_us,n_samples,cold,source,stop,nodes",
+                 "p99_us,mad_us,n_samples,cold,source,stop,nodes,d6,d7,kernel",
                  "WHERE device=?1 ORDER BY id", VALUES(V_INT(device)), err);
     /* Another process may add points meanwhile: they are left for the next reading. */
     while (ok && out->n < most && sql_next(&rows, err))
-        ok = read_point(&out->points[out->n++], db, &rows, &scratch, arena, err);
+        ok = read_point(&out->points[out->n++], db, &rows, &kept, arena, err);
     sql_end(&rows);
-    arena_free(&scratch);
     return ok && err->kind == ERR_NONE;
 }
 

@@ -172,7 +172,7 @@ bool sql_finish(struct db *db, bool ok, struct err *err)
 bool sql_insert(
         int64_t *id, struct db *db, const char *table, struct values values, struct err *err)
 {
-    char sql[1024], marks[256] = "";
+    char sql[2048], marks[256] = "";
     int len = 0;
 
     for (int i = 0; i < values.n; i++)

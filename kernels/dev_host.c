@@ -10,7 +10,6 @@
 #include <unistd.h>
 
 #include "core/arena.h"
-#include "kernels/cpu/blas.h"
 #include "kernels/cpu/isa.h"
 #include "kernels/dev_host.h"
 #include "kernels/pool.h"
@@ -34,7 +33,6 @@ struct dev {
     struct dev_options options;
     struct pool *pool;
     const struct cpu_isa *cpu;
-    bool blas;
     struct scratch *scratch; /* threads, then the shared one */
     struct block *blocks;
     int n_blocks, max_blocks;
@@ -91,7 +89,6 @@ struct dev *dev_host_open(const struct dev_options *options, struct err *err)
     if (!isa_choose(&dev->options.isa, err))
         goto fail;
     dev->cpu = cpu_isa_find(dev->options.isa, options->deterministic);
-    dev->blas = !options->deterministic && dev->options.isa != ISA_PORTABLE && blas_open();
     dev->pool = pool_open(options->threads, options->first_cpu, err);
     if (!dev->pool)
         goto fail;
@@ -213,11 +210,6 @@ bool dev_reference(const struct dev *dev)
     return dev->options.reference;
 }
 
-bool dev_blas(const struct dev *dev)
-{
-    return dev->blas;
-}
-
 const struct cpu_isa *dev_cpu(const struct dev *dev)
 {
     return dev->cpu;
@@ -232,11 +224,16 @@ static void *scratch_get(struct scratch *scratch, int64_t bytes)
 {
     if (bytes > scratch->bytes) {
         /* Half again as much, so that slowly growing shapes do not pile up old blocks. */
-        int64_t room = bytes + bytes / 2;
+        int64_t room = bytes + bytes / 2, align = room >= HUGE_PAGE / 4 ? HUGE_PAGE : 64;
+        if (align == HUGE_PAGE)
+            room = (room + HUGE_PAGE - 1) / HUGE_PAGE * HUGE_PAGE;
         arena_free(&scratch->arena);
-        char *memory = arena_alloc(&scratch->arena, room + 64);
-        scratch->memory = memory + (64 - (uintptr_t)memory % 64) % 64;
+        char *memory = arena_alloc(&scratch->arena, room + align);
+        scratch->memory =
+                memory + (align - (int64_t)((uintptr_t)memory % (uintptr_t)align)) % align;
         scratch->bytes = room;
+        if (align == HUGE_PAGE)
+            madvise(scratch->memory, (size_t)room, MADV_HUGEPAGE);
     }
     return scratch->memory;
 }

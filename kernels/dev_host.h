@@ -10,8 +10,6 @@ struct cpu_isa; /* kernels/cpu/isa.h */
 
 const struct cpu_isa *dev_cpu(const struct dev *dev);
 bool dev_reference(const struct dev *dev);
-/* Products of many rows go to a library: not on deterministic devices, and only where there is one. */
-bool dev_blas(const struct dev *dev);
 /* Memory of one thread, 64-byte aligned, kept between calls and grown when more is asked for than ever
  * before; contents are lost at the next call for the same part. Ends the process when there is none. */
 void *dev_scratch(struct dev *dev, int part, int64_t bytes);

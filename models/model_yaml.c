@@ -110,7 +110,7 @@ static const struct conf_table moe_table = {NULL, 0, sizeof(struct yaml_moe), mo
 static const struct conf_field model_fields[] = {
     {"name", CONF_STRING, AT(name), .required = true, .help = "what the model is called"},
     {"family", CONF_ENUM, AT(family), .required = true, .names = model_family_names, .help = "architecture, as model_type in config.json"},
-    {"dtype", CONF_ENUM, AT(dtype), .names = dtype_names, .def = "bf16", .help = "of the published weights"},
+    {"dtype", CONF_ENUM, AT(dtype), .names = dtype_file_names, .def = "bf16", .help = "of the published weights"},
     {"hidden", CONF_I64, AT(hidden), .required = true, .min = 1, .max = 1 << 17, .help = "width of the residual stream"},
     {"inter", CONF_I64, AT(inter), .min = 0, .max = 1 << 20, .help = "inner dimension of the dense MLP"},
     {"vocab", CONF_I64, AT(vocab), .required = true, .min = 1, .max = 1 << 24, .help = "vocabulary entries"},

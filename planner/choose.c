@@ -172,17 +172,14 @@ static bool simulate_one(struct finalist *f, const struct candidate *candidate,
 {
     f->candidate = candidate;
     choose_build(&f->plan, candidate, input, costs, arena);
-    struct simulate_input sim = {&f->plan, input->workload, input->requests, costs};
+    struct simulate_input sim = {&f->plan, input->workload, input->requests, costs, 0};
     if (!simulate_run(&f->sim, &sim, arena, err))
         return err_context(err, "%s", f->plan.name);
     f->plan.predicted = f->sim.figures;
-    const struct plan_figures *figures = &f->sim.figures;
-    f->met_frac = figures->requests_per_s > 0
-                          ? figures->goodput_requests_per_s / figures->requests_per_s
-                          : 0;
+    f->met_frac = f->sim.good_frac;
     double wanted = input->workload->slo.percentile;
     bool has_slo = input->workload->slo.ttft_us > 0 || input->workload->slo.tpot_us > 0;
-    f->meets_slo = f->sim.unfinished == 0 && (!has_slo || f->met_frac >= wanted - 1e-12);
+    f->meets_slo = !has_slo || f->met_frac >= wanted - 1e-12;
     return true;
 }
 

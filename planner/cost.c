@@ -4,8 +4,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "planner/memo.h"
-
 enum {
     MAX_OPS = 128 /* graph_step writes about 30 for one prefill sequence */
 };
@@ -141,13 +139,6 @@ static double normal_maximum(int n)
     return of_power[below] + (power - below) * (of_power[below + 1] - of_power[below]);
 }
 
-/* What a step is made of between the exchanges at which the ranks of a stage meet. */
-struct meetings {
-    double variance_us2; /* of one rank's compute ops */
-    double count;
-    enum op_kind kind; /* of the first */
-};
-
 /* Rows that uniform routing brings to the local experts are binomial: m * top_k draws, share local / experts. */
 static double routing_sd_frac(const struct op *op)
 {
@@ -158,7 +149,7 @@ static double routing_sd_frac(const struct op *op)
 }
 
 static void meetings_add(
-        struct meetings *meetings, const struct op *op, const struct cost *cost, double times)
+        struct cost_meetings *meetings, const struct op *op, const struct cost *cost, double times)
 {
     if (!op_is_collective(op->kind)) {
         double routing = routing_sd_frac(op);
@@ -171,31 +162,21 @@ static void meetings_add(
     meetings->count += times;
 }
 
-/*
- * Ranks that meet at n exchanges a step wait for the slowest n times. With the step's variance v spread
- * evenly over n pieces, that is n * E[max] * sqrt(v / n) (docs/method.md, "Waiting for the slowest rank").
- * It is booked where a run shows it: in the time of the exchange.
- */
-static void add_waiting(
-        struct step_cost *out, const struct meetings *meetings, const struct split *split)
+double cost_waiting_us(const struct cost_meetings *meetings, const struct split *split)
 {
     if (meetings->count <= 0)
-        return;
-    double us = normal_maximum(split->tp * split->attention_dp)
-                * sqrt(meetings->count * meetings->variance_us2);
-    out->us += us;
-    out->lo_us += us;
-    out->hi_us += us;
-    out->kind_us[meetings->kind] += us;
+        return 0;
+    return normal_maximum(split->tp * split->attention_dp)
+           * sqrt(meetings->count * meetings->variance_us2);
 }
 
-void cost_piece(struct step_cost *out, struct cost_model *costs, int kind,
-        const struct split *split, struct piece piece, const struct step_shape *shape)
+void cost_part(struct step_cost *out, struct cost_meetings *meetings, struct cost_model *costs,
+        int kind, const struct split *split, struct piece piece, const struct step_shape *shape)
 {
     struct graph_op ops[MAX_OPS];
     struct lookup *lookup = costs->lookups[kind];
-    struct meetings meetings = {0};
     memset(out, 0, sizeof *out);
+    *meetings = (struct cost_meetings){0};
     int n = graph_step(ops, MAX_OPS, costs->model, split, piece, shape);
     for (int i = 0; i < n && i < MAX_OPS; i++) {
         const struct op *op = &ops[i].op;
@@ -205,7 +186,7 @@ void cost_piece(struct step_cost *out, struct cost_model *costs, int kind,
         out->lo_us += times * cost.lo_us;
         out->hi_us += times * cost.hi_us;
         out->kind_us[op->kind] += times * cost.us;
-        meetings_add(&meetings, op, &cost, times);
+        meetings_add(meetings, op, &cost, times);
         if (cost.source == COST_ESTIMATED)
             out->estimated_us += times * cost.us;
         bool memory = false;
@@ -214,7 +195,18 @@ void cost_piece(struct step_cost *out, struct cost_model *costs, int kind,
         if (memory)
             out->memory_us += times * cost.us;
     }
-    add_waiting(out, &meetings, split);
+}
+
+void cost_piece(struct step_cost *out, struct cost_model *costs, int kind,
+        const struct split *split, struct piece piece, const struct step_shape *shape)
+{
+    struct cost_meetings meetings;
+    cost_part(out, &meetings, costs, kind, split, piece, shape);
+    double us = cost_waiting_us(&meetings, split);
+    out->us += us;
+    out->lo_us += us;
+    out->hi_us += us;
+    out->kind_us[meetings.kind] += us;
 }
 
 double cost_send_us(struct cost_model *costs, int kind, const struct split *split, int64_t tokens,
@@ -306,95 +298,4 @@ struct split cost_plan_split(const struct plan *plan, const struct plan_replica 
             .nodes = *kind >= 0 ? cost_group_nodes(cluster, *kind, stage->n_ranks * stage->threads)
                                 : 0,
     };
-}
-
-struct stage_cost {
-    struct cost_model *costs;
-    int kind;
-    struct split split;
-    struct piece piece;
-    struct memo *memo; /* parts of a step: see part_cost */
-};
-
-struct stage_cost *stage_cost_open(struct cost_model *costs, int kind, const struct split *split,
-        struct piece piece, struct err *err)
-{
-    struct stage_cost *stage = calloc(1, sizeof *stage);
-    if (stage == NULL) {
-        err_set(err, ERR_ENV, "no memory to price a stage");
-        return NULL;
-    }
-    *stage = (struct stage_cost){costs, kind, *split, piece, memo_open(sizeof(struct step_cost))};
-    return stage;
-}
-
-void stage_cost_close(struct stage_cost *stage)
-{
-    if (stage == NULL)
-        return;
-    memo_close(stage->memo);
-    free(stage);
-}
-
-enum part {
-    PART_ROWS,
-    PART_DECODE,
-    PART_PREFILL
-};
-
-/*
- * A step is the sum of three kinds of parts that repeat far more often than whole steps do: what depends
- * on rows alone, the decode attention, and each prefill's attention. Adds one to *to.
- */
-static void add_part(struct step_cost *to, struct stage_cost *stage, enum part part, int64_t a,
-        int64_t b, int64_t c)
-{
-    struct memo_key key = {{(int64_t)part, a, b, c}};
-    const struct step_cost *known = memo_find(stage->memo, &key);
-    if (known != NULL) {
-        step_cost_add(to, known, 1);
-        return;
-    }
-    struct seq_shape seq = {a, b};
-    struct step_shape shape = {0};
-    switch (part) {
-    case PART_ROWS:
-        shape.tokens = a;
-        shape.group_tokens = b;
-        shape.logits_rows = c;
-        break;
-    case PART_DECODE:
-        shape.decode_batch = a;
-        shape.decode_kv_tokens = a * b;
-        break;
-    case PART_PREFILL:
-        shape.prefill = &seq;
-        shape.n_prefill = 1;
-        break;
-    }
-    struct step_cost cost;
-    cost_piece(&cost, stage->costs, stage->kind, &stage->split, stage->piece, &shape);
-    step_cost_add(to, &cost, 1);
-    *(struct step_cost *)memo_add(stage->memo, &key) = cost;
-}
-
-void stage_cost_step(struct step_cost *out, struct stage_cost *stage,
-        const struct step_shape *groups, int n_groups)
-{
-    memset(out, 0, sizeof *out);
-    for (int g = 0; g < n_groups; g++) {
-        const struct step_shape *shape = &groups[g];
-        struct step_cost cost = {0};
-        add_part(&cost, stage, PART_ROWS, shape->tokens, shape->group_tokens, shape->logits_rows);
-        if (shape->decode_batch > 0) {
-            int64_t mean =
-                    (shape->decode_kv_tokens + shape->decode_batch - 1) / shape->decode_batch;
-            add_part(&cost, stage, PART_DECODE, shape->decode_batch, mean, 0);
-        }
-        for (int i = 0; i < shape->n_prefill; i++)
-            add_part(&cost, stage, PART_PREFILL, shape->prefill[i].q_len, shape->prefill[i].kv_len,
-                    0);
-        if (g == 0 || cost.us > out->us)
-            *out = cost;
-    }
 }

@@ -33,9 +33,26 @@ const struct model *cost_model_of(const struct cost_model *costs);
 const struct cluster *cost_cluster(const struct cost_model *costs);
 struct lookup *cost_lookup(struct cost_model *costs, int kind);
 
-/* One step of one rank on a device kind (index into the cluster's). */
+/* One step of one rank on a device kind (index into the cluster's), waiting for the others included. */
 void cost_piece(struct step_cost *out, struct cost_model *costs, int kind,
         const struct split *split, struct piece piece, const struct step_shape *shape);
+
+/* What a step is made of between the exchanges at which the ranks of a stage meet. */
+struct cost_meetings {
+    double variance_us2; /* of one rank's compute ops */
+    double count;
+    enum op_kind kind; /* of the first */
+};
+/* A part of a step, without the waiting: costs and meetings of the parts add up to those of the step. */
+void cost_part(struct step_cost *out, struct cost_meetings *meetings, struct cost_model *costs,
+        int kind, const struct split *split, struct piece piece, const struct step_shape *shape);
+/*
+ * Ranks that meet at n exchanges a step wait for the slowest n times. With the step's variance v spread
+ * evenly over n pieces, that is n * E[max] * sqrt(v / n) (docs/method.md, "Waiting for the slowest rank").
+ * It is booked where a run shows it: in the time of the exchange, that is under meetings->kind.
+ */
+double cost_waiting_us(const struct cost_meetings *meetings, const struct split *split);
+
 /* Handing `tokens` rows to the next stage, from start to arrival. */
 double cost_send_us(struct cost_model *costs, int kind, const struct split *split, int64_t tokens,
         bool between_nodes);
@@ -60,14 +77,5 @@ int cost_node_devices(const struct cluster *cluster, int kind);
 int cost_group_nodes(const struct cluster *cluster, int kind, int group);
 /* How many such groups there are, one beside the other. */
 int64_t cost_groups(const struct cluster *cluster, int kind, int group);
-
-/* One stage priced again and again, as the simulator does: shapes seen before are remembered. */
-struct stage_cost; /* hidden: it owns memos */
-MUST_CHECK struct stage_cost *stage_cost_open(struct cost_model *costs, int kind,
-        const struct split *split, struct piece piece, struct err *err);
-void stage_cost_close(struct stage_cost *stage);
-/* groups: one shape per attention-dp group; the slowest counts. */
-void stage_cost_step(struct step_cost *out, struct stage_cost *stage,
-        const struct step_shape *groups, int n_groups);
 
 #endif

@@ -280,6 +280,9 @@ static double wire_share(const struct op *op)
     case OP_MLA_PREFILL:
     case OP_MLA_DECODE:
     case OP_MLA_ROPE:
+    case OP_MOE:
+    case OP_MLA_MODULE_PREFILL:
+    case OP_MLA_MODULE_DECODE:
     case OP_KIND_COUNT:
         break;
     }
@@ -336,8 +339,12 @@ static struct cost find_cost(struct lookup *lookup, const struct op *op)
         return from_roofline(lookup, op);
     const struct fit_site *site = find_site(lookup, op);
     const struct roof roof = roof_of(lookup, op);
+    struct op alone = *op; /* imports: what others on the host do does not matter */
+    alone.busy = 0;
+    if (site == NULL && op->busy != 0)
+        site = find_site(lookup, &alone);
     if (site != NULL)
-        return fit_site_cost(site, op, &roof);
+        return fit_site_cost(site, site->points->op.busy == 0 ? &alone : op, &roof);
     site = find_similar(lookup, op, false);
     if (site != NULL) {
         struct op like = *op;
@@ -357,7 +364,7 @@ struct cost lookup_cost(struct lookup *lookup, const struct op *op)
         return (struct cost){.source = COST_MEASURED}; /* nothing to do takes no time */
     struct memo_key key = {{(int64_t)op->kind << 48 | (int64_t)op->nodes << 8 | (int64_t)op->dtype,
             (int64_t)op->degree << 32 | (uint32_t)op->busy, op->dim[0], op->dim[1], op->dim[2],
-            op->dim[3], op->dim[4], op->dim[5]}};
+            op->dim[3], op->dim[4], op->dim[5], op->dim[6], op->dim[7]}};
     const struct cost *known = memo_find(lookup->memo, &key);
     if (known != NULL)
         return *known;

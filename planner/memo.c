@@ -17,7 +17,7 @@ struct memo {
 static uint64_t hash_of(const struct memo_key *key)
 {
     uint64_t h = 0x9e3779b97f4a7c15u;
-    for (int i = 0; i < 8; i++) {
+    for (int i = 0; i < (int)(sizeof key->at / sizeof *key->at); i++) {
         h ^= (uint64_t)key->at[i];
         h *= 0xff51afd7ed558ccdu;
         h ^= h >> 32;

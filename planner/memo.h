@@ -1,5 +1,5 @@
 /*
- * memo - a hash table from eight integers to a fixed-size value: what was computed once is not computed
+ * memo - a hash table from ten integers to a fixed-size value: what was computed once is not computed
  * again. Values move when it grows: a pointer into it is good until the next memo_add.
  */
 #ifndef PLANNER_MEMO_H
@@ -9,7 +9,7 @@
 #include <stdint.h>
 
 struct memo_key {
-    int64_t at[8];
+    int64_t at[10];
 };
 
 struct memo; /* hidden: it guards its slots */

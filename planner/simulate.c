@@ -4,391 +4,308 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "core/sched.h"
-#include "core/summary.h"
+#include "core/sched_route.h"
+#include "planner/simulate_figures.h"
+#include "planner/simulate_replica.h"
 
-/* A batch between its dispatch and the moment the leader takes its result. */
-struct flight {
-    struct sched_batch batch;
-    int64_t result_ns;
-};
-
-/* One replica while it is simulated. */
-struct replica_sim {
+/* A plan while it is simulated. */
+struct simulation {
+    struct arena arena;
     const struct simulate_input *input;
-    const struct plan_replica *replica;
-    struct stage_cost **stages;
-    struct split split; /* of stage 0: all stages of a replica are split alike here */
-    int kind;
-    bool between_nodes;
-    int64_t *free_ns; /* per stage */
-    int64_t *busy_ns;
-    struct step_cost *total;
-    struct flight *out; /* oldest first; in_flight of them at most */
-    int n_out;
-    struct step_shape *groups; /* per attention-dp group */
-    struct seq_shape *prefill; /* of all groups together */
-    int64_t cap_prefill;
-    struct sched *sched;
-    struct simulate_result *result;
+    struct simulate_result *out;
+    struct stage_costs *costs;
+    struct replica_view *views;
+    int *pattern;     /* by replica: the first one like it */
+    double *weight;   /* by replica: how many it stands for; 0 = not simulated */
+    int *first_stage; /* by replica: its place in the result */
+    int *route;       /* by request */
 };
 
-static int64_t to_ns(double us)
+/* A request on its way from prefill to decode. */
+struct handover {
+    int64_t ready_ns, request;
+};
+
+static int64_t gcd(int64_t a, int64_t b)
 {
-    return (int64_t)llround(us * 1e3);
+    return b == 0 ? a : gcd(b, a % b);
 }
 
-/* The shapes of a batch, one per attention-dp group; returns rows that yield a token. */
-static int64_t shapes_of(struct replica_sim *sim, const struct sched_batch *batch)
+/* The largest divisor of n that is at most `most`. */
+static int64_t divisor(int64_t n, double most)
 {
-    int n_groups = sim->split.attention_dp;
-    memset(sim->groups, 0, sizeof *sim->groups * (size_t)n_groups);
-    int64_t all_tokens = 0;
-    int64_t yields = 0;
-    int n_prefill = 0;
-    for (int i = 0; i < batch->n_items; i++) {
-        const struct sched_item *item = &batch->items[i];
-        struct step_shape *shape = &sim->groups[item->pool];
-        shape->tokens += item->n_tokens;
-        all_tokens += item->n_tokens;
-        shape->logits_rows += item->samples;
-        yields += item->samples;
-        if (item->decode) {
-            shape->decode_batch++;
-            shape->decode_kv_tokens += item->start + item->n_tokens;
-            continue;
-        }
-        /* Items are ordered by pool, so a group's prefills lie side by side. */
-        if (shape->n_prefill == 0)
-            shape->prefill = &sim->prefill[n_prefill];
-        sim->prefill[n_prefill++] =
-                (struct seq_shape){item->n_tokens, item->start + item->n_tokens};
-        shape->n_prefill++;
-    }
-    for (int g = 0; g < n_groups; g++)
-        sim->groups[g].group_tokens = all_tokens;
-    return yields;
-}
-
-static int64_t most_tokens(const struct replica_sim *sim)
-{
-    int64_t most = 0;
-    for (int g = 0; g < sim->split.attention_dp; g++)
-        if (sim->groups[g].tokens > most)
-            most = sim->groups[g].tokens;
-    return most;
+    int64_t best = 1;
+    for (int64_t d = 1; d <= n && (double)d <= most; d++)
+        if (n % d == 0)
+            best = d;
+    return best;
 }
 
 /*
- * The leader tells every rank what to step (runtime/batch.h: a head of 32 bytes, 48 per item, 4 per token
- * and per block). Its own group waits for that at the first collective; later stages have it long before
- * their rows come.
+ * Which replicas stand for all. A mixed one is alone with its requests, so of each pattern the share that was
+ * asked for will do. Prefill replicas feed decode replicas: there the same whole share must be taken of every
+ * pattern, or those that are left would see another load.
  */
-static double message_us(struct replica_sim *sim, const struct sched_batch *batch)
+static void choose_replicas(struct simulation *sim)
 {
-    if (sim->split.tp * sim->split.attention_dp == 1)
-        return 0;
-    int64_t bytes = 32;
-    int block = sim->input->plan->block_tokens;
-    for (int i = 0; i < batch->n_items; i++) {
-        const struct sched_item *item = &batch->items[i];
-        int64_t blocks = (item->start + item->n_tokens + block - 1) / block;
-        bytes += 48 + 4 * (item->n_tokens + blocks);
+    const struct plan *plan = sim->input->plan;
+    int *count = ARENA_NEW(&sim->arena, int, plan->n_replicas);
+    int *seen = ARENA_NEW(&sim->arena, int, plan->n_replicas);
+    int64_t common = 0;
+    bool separate = false;
+    for (int r = 0; r < plan->n_replicas; r++) {
+        separate = separate || plan->replicas[r].role != ROLE_MIXED;
+        count[sim->pattern[r]]++;
     }
-    struct op op = {.kind = OP_SEND_RECV,
-            .dtype = DTYPE_F32,
-            .degree = 2,
-            .busy = sim->split.busy,
-            .nodes = sim->split.nodes > 1 ? 2 : 0,
-            .dim = {bytes}};
-    return cost_op(sim->input->costs, sim->kind, &op).us;
+    for (int r = 0; r < plan->n_replicas; r++)
+        common = count[r] > 0 ? gcd(count[r], common) : common;
+    double fewer = 1;
+    if (sim->input->most_requests > 0 && sim->input->requests->n > sim->input->most_requests)
+        fewer = (double)sim->input->requests->n / (double)sim->input->most_requests;
+    if (separate)
+        fewer = (double)divisor(common, fewer);
+    for (int r = 0; r < plan->n_replicas; r++) {
+        int n = count[sim->pattern[r]];
+        int take = (int)ceil(n / fewer - 1e-9);
+        int i = seen[sim->pattern[r]]++;
+        /* Evenly spaced: the k-th of them is number floor(k * n / take). */
+        int64_t k = ((int64_t)i * take + n - 1) / n;
+        sim->weight[r] = k < take && k * n / take == i ? (double)n / take : 0;
+        sim->out->sampled = sim->out->sampled || sim->weight[r] == 0;
+    }
 }
 
-/* Runs a batch down the pipeline from now; returns when stage 0, that is the leader, is free again. */
-static int64_t dispatch(struct replica_sim *sim, const struct sched_batch *batch, int64_t now_ns)
+static bool open_replicas(struct simulation *sim, struct err *err)
 {
-    struct cost_model *costs = sim->input->costs;
-    int n_stages = sim->replica->n_stages;
-    int64_t yields = shapes_of(sim, batch);
-    int64_t rows = most_tokens(sim);
-    double send_us = 0;
-    if (n_stages > 1)
-        send_us = cost_send_us(costs, sim->kind, &sim->split, rows, sim->between_nodes);
-    int64_t arrives_ns = now_ns;
-    int64_t leader_ns = now_ns;
-    for (int s = 0; s < n_stages; s++) {
-        struct step_cost cost;
-        stage_cost_step(&cost, sim->stages[s], sim->groups, sim->split.attention_dp);
-        int64_t start_ns = arrives_ns > sim->free_ns[s] ? arrives_ns : sim->free_ns[s];
-        int64_t end_ns = start_ns + to_ns(cost.us + (s == 0 ? message_us(sim, batch) : 0));
-        sim->free_ns[s] = end_ns;
-        sim->busy_ns[s] += end_ns - start_ns;
-        step_cost_add(&sim->total[s], &cost, 1);
-        if (s == 0)
-            leader_ns = end_ns;
-        arrives_ns = end_ns + to_ns(s + 1 < n_stages ? send_us : 0);
+    const struct plan *plan = sim->input->plan;
+    sim->costs = stage_costs_open(sim->input->costs);
+    sim->views = ARENA_NEW(&sim->arena, struct replica_view, plan->n_replicas);
+    sim->pattern = ARENA_NEW(&sim->arena, int, plan->n_replicas);
+    sim->weight = ARENA_NEW(&sim->arena, double, plan->n_replicas);
+    sim->first_stage = ARENA_NEW(&sim->arena, int, plan->n_replicas);
+    for (int r = 0; r < plan->n_replicas; r++) {
+        if (!replica_open(&sim->views[r], sim->input, sim->costs, r, &sim->arena, err))
+            return err_context(err, "simulating replica %d", r);
+        sim->first_stage[r] = sim->out->n_stages;
+        sim->out->n_stages += plan->replicas[r].n_stages;
+        sim->pattern[r] = r;
+        for (int p = 0; p < r && sim->pattern[r] == r; p++)
+            if (sim->pattern[p] == p && replica_alike(&sim->views[p], &sim->views[r]))
+                sim->pattern[r] = p;
     }
-    if (n_stages > 1) {
-        struct op tokens = {.kind = OP_SEND_RECV,
-                .dtype = DTYPE_F32,
-                .degree = 2,
-                .busy = sim->split.busy,
-                .nodes = sim->between_nodes ? 2 : 0,
-                .dim = {4 * (yields > 0 ? yields : 1)}};
-        arrives_ns += to_ns(cost_op(costs, sim->kind, &tokens).us);
-    }
-    sim->out[sim->n_out++] = (struct flight){*batch, arrives_ns};
-    sim->result->steps++;
-    return leader_ns;
-}
-
-/* The leader learns of the oldest batch's tokens. */
-static void take_result(struct replica_sim *sim, int64_t now_ns)
-{
-    const struct sched_batch *batch = &sim->out[0].batch;
-    for (int i = 0; i < batch->n_items; i++) {
-        const struct sched_item *item = &batch->items[i];
-        if (!item->samples)
-            continue;
-        int64_t r = item->request;
-        int64_t produced = sched_produced(sim->sched, r) + 1;
-        if (produced == 1)
-            sim->result->first_token_ns[r] = now_ns;
-        if (produced >= sim->input->requests->items[r].output_len)
-            sim->result->finish_ns[r] = now_ns;
-    }
-    sched_done(sim->sched, batch, now_ns);
-    sim->n_out--;
-    memmove(sim->out, sim->out + 1, sizeof *sim->out * (size_t)sim->n_out);
-}
-
-static bool run_loop(struct replica_sim *sim, struct err *err)
-{
-    int64_t now_ns = 0;
-    while (!sched_idle(sim->sched)) {
-        while (sim->n_out > 0 && sim->out[0].result_ns <= now_ns)
-            take_result(sim, now_ns);
-        struct sched_batch batch;
-        if (sim->n_out < sim->replica->in_flight && sched_next(sim->sched, now_ns, &batch)) {
-            now_ns = dispatch(sim, &batch, now_ns);
-            continue;
-        }
-        if (sched_idle(sim->sched))
-            break;
-        int64_t next_ns = sched_wake_ns(sim->sched, now_ns);
-        if (sim->n_out > 0 && sim->out[0].result_ns < next_ns)
-            next_ns = sim->out[0].result_ns;
-        if (next_ns == INT64_MAX)
-            return err_set(err, ERR_NO,
-                    "the simulated scheduler is stuck: a request needs more KV blocks than the "
-                    "%lld there "
-                    "are; raise kv_blocks",
-                    (long long)sim->replica->kv_blocks);
-        now_ns = next_ns > now_ns ? next_ns : now_ns + 1;
-    }
+    choose_replicas(sim);
     return true;
 }
 
-static bool open_stages(struct replica_sim *sim, struct err *err)
+static bool run_one(struct simulation *sim, int r, const struct replica_load *load, struct err *err)
 {
+    if (load->n == 0)
+        return true;
+    bool ok = replica_run(sim->out, sim->out->stages + sim->first_stage[r], &sim->views[r],
+            sim->input, load, err);
+    replica_close(&sim->views[r]); /* there may be thousands */
+    return ok || err_context(err, "simulating replica %d", r);
+}
+
+/* Requests by replica: those of replica r are ids[first[r]] to ids[first[r + 1] - 1], in the order given. */
+static void group_by_replica(struct simulation *sim, const int64_t *requests, const int *route,
+        int64_t n, int64_t *ids, int64_t *first)
+{
+    int n_replicas = sim->input->plan->n_replicas;
+    memset(first, 0, sizeof *first * (size_t)(n_replicas + 1));
+    for (int64_t i = 0; i < n; i++)
+        first[route[i] + 1]++;
+    for (int r = 0; r < n_replicas; r++)
+        first[r + 1] += first[r];
+    for (int64_t i = 0; i < n; i++)
+        ids[first[route[i]]++] = requests != NULL ? requests[i] : i;
+    for (int r = n_replicas; r > 0; r--)
+        first[r] = first[r - 1];
+    first[0] = 0;
+}
+
+/* Replicas that take prompts. */
+static bool run_arrivals(struct simulation *sim, struct err *err)
+{
+    const struct requests *requests = sim->input->requests;
     const struct plan *plan = sim->input->plan;
-    const struct cluster *cluster = cost_cluster(sim->input->costs);
-    for (int s = 0; s < sim->replica->n_stages; s++) {
-        const struct plan_stage *stage = &sim->replica->stages[s];
-        int kind;
-        struct split split = cost_plan_split(plan, sim->replica, stage, cluster, &kind);
-        if (kind < 0)
-            return err_at(err, stage->pos, "the cluster has no device kind %s",
-                    stage->kind != NULL ? stage->kind : "(none)");
-        if (s == 0) {
-            sim->split = split;
-            sim->kind = kind;
-            int64_t per_node = cost_node_devices(cluster, kind) / (stage->n_ranks * stage->threads);
-            sim->between_nodes = per_node < sim->replica->n_stages;
-        }
-        sim->stages[s] = stage_cost_open(sim->input->costs, kind, &split,
-                (struct piece){stage->first_layer, stage->end_layer}, err);
-        if (sim->stages[s] == NULL)
+    int64_t *ids = ARENA_NEW(&sim->arena, int64_t, requests->n);
+    int64_t *first = ARENA_NEW(&sim->arena, int64_t, plan->n_replicas + 1);
+    group_by_replica(sim, NULL, sim->route, requests->n, ids, first);
+    for (int r = 0; r < plan->n_replicas; r++) {
+        if (sim->weight[r] <= 0 || plan->replicas[r].role == ROLE_DECODE)
+            continue;
+        struct arena arena = {0};
+        struct replica_load load = {.ids = ids + first[r], .n = first[r + 1] - first[r]};
+        load.items = ARENA_NEW(&arena, struct request, load.n);
+        for (int64_t i = 0; i < load.n; i++)
+            load.items[i] = requests->items[load.ids[i]];
+        bool ok = run_one(sim, r, &load, err);
+        arena_free(&arena);
+        if (!ok)
             return false;
     }
     return true;
 }
 
-/* What falls to one replica, and where its sums go. */
-struct share {
-    int64_t *mine;
-    int64_t n_mine;
-    struct step_cost *total; /* per stage */
-    int64_t *busy_ns;
-};
-
-static bool run_replica(struct simulate_result *out, const struct simulate_input *input, int r,
-        const struct share *share, struct err *err)
+static int by_time(const void *a, const void *b)
 {
-    bool ok = false;
-    struct arena arena = {0};
-    const struct plan_replica *replica = &input->plan->replicas[r];
-    size_t n = (size_t)replica->n_stages;
-    struct replica_sim sim = {.input = input,
-            .replica = replica,
-            .result = out,
-            .total = share->total,
-            .busy_ns = share->busy_ns};
-    sim.stages = ARENA_NEW(&arena, struct stage_cost *, n);
-    sim.free_ns = ARENA_NEW(&arena, int64_t, n);
-    sim.out = ARENA_NEW(&arena, struct flight, replica->in_flight + 1);
-    if (!open_stages(&sim, err))
-        goto done;
-    sim.groups = ARENA_NEW(&arena, struct step_shape, sim.split.attention_dp);
-    sim.prefill = ARENA_NEW(
-            &arena, struct seq_shape, (int64_t)replica->max_seqs + sim.split.attention_dp + 1);
-    struct sched_limits limits = {.max_seqs = replica->max_seqs,
-            .max_tokens = replica->max_tokens,
-            .in_flight = replica->in_flight,
-            .n_pools = sim.split.attention_dp,
-            .n_blocks = replica->kv_blocks,
-            .block_tokens = input->plan->block_tokens};
-    sim.sched = sched_open(&limits, input->requests, share->mine, share->n_mine, err);
-    if (sim.sched == NULL || !run_loop(&sim, err))
-        goto done;
-    for (int64_t i = 0; i < share->n_mine; i++)
-        out->preemptions += sched_preemptions(sim.sched, share->mine[i]);
-    ok = true;
-done:
-    sched_close(sim.sched);
-    for (size_t s = 0; s < n; s++)
-        stage_cost_close(sim.stages[s]);
-    arena_free(&arena);
-    return ok;
+    const struct handover *x = a;
+    const struct handover *y = b;
+    if (x->ready_ns != y->ready_ns)
+        return x->ready_ns < y->ready_ns ? -1 : 1;
+    return x->request < y->request ? -1 : 1;
 }
 
-/* The formulas of docs/method.md. */
-static void figures_of(struct simulate_result *out, const struct simulate_input *input)
+/* Caches leave a replica in the order of first tokens, one after the other. */
+static void send_caches(struct simulation *sim, int r, struct handover *items, int64_t n)
 {
-    struct arena arena = {0};
-    const struct requests *requests = input->requests;
-    struct plan_figures *f = &out->figures;
-    double *ttft = ARENA_NEW(&arena, double, requests->n + 1);
-    double *tpot = ARENA_NEW(&arena, double, requests->n + 1);
-    double *e2e = ARENA_NEW(&arena, double, requests->n + 1);
-    int64_t n = 0;
-    int64_t n_tpot = 0;
-    int64_t last_ns = 0;
-    int64_t good = 0;
-    double output = 0;
-    double total = 0;
-    for (int64_t r = 0; r < requests->n; r++) {
-        const struct request *request = &requests->items[r];
-        if (out->finish_ns[r] == 0) {
-            out->unfinished++;
+    const struct replica_view *view = &sim->views[r];
+    int64_t block = sim->input->plan->block_tokens;
+    int64_t free_ns = 0;
+    qsort(items, (size_t)n, sizeof *items, by_time);
+    for (int64_t i = 0; i < n; i++) {
+        const struct request *request = &sim->input->requests->items[items[i].request];
+        double bytes = (double)((request->prompt_len + block - 1) / block * view->block_bytes);
+        double us = view->replica->kv_latency_us;
+        if (view->replica->kv_rate > 0)
+            us += bytes / view->replica->kv_rate * 1e6;
+        int64_t start_ns = items[i].ready_ns > free_ns ? items[i].ready_ns : free_ns;
+        items[i].ready_ns = free_ns = start_ns + llround(us * 1e3);
+    }
+}
+
+/* All requests that go on to a decode replica, in the order in which their caches arrive. */
+static struct handover *hand_over(struct simulation *sim, int64_t *n)
+{
+    const struct plan *plan = sim->input->plan;
+    const struct requests *requests = sim->input->requests;
+    struct handover *items = ARENA_NEW(&sim->arena, struct handover, requests->n);
+    int64_t *counts = ARENA_NEW(&sim->arena, int64_t, plan->n_replicas + 1);
+    int64_t *ids = ARENA_NEW(&sim->arena, int64_t, requests->n);
+    group_by_replica(sim, NULL, sim->route, requests->n, ids, counts);
+    *n = 0;
+    for (int r = 0; r < plan->n_replicas; r++) {
+        int64_t begin = *n;
+        if (sim->weight[r] <= 0 || plan->replicas[r].role != ROLE_PREFILL)
             continue;
+        for (int64_t i = counts[r]; i < counts[r + 1]; i++) {
+            const struct simulate_request *record = &sim->out->requests[ids[i]];
+            if (record->outcome == SCHED_FINISHED && requests->items[ids[i]].output_len > 1)
+                items[(*n)++] = (struct handover){record->first_token_ns, ids[i]};
         }
-        ttft[n] = (double)(out->first_token_ns[r] - request->arrival_ns) * 1e-3;
-        e2e[n] = (double)(out->finish_ns[r] - request->arrival_ns) * 1e-3;
-        double between_us = 0;
-        if (request->output_len > 1) {
-            between_us = (double)(out->finish_ns[r] - out->first_token_ns[r]) * 1e-3
-                         / (double)(request->output_len - 1);
-            tpot[n_tpot++] = between_us;
-        }
-        const struct workload *w = input->workload;
-        good += w == NULL
-                || ((w->slo.ttft_us <= 0 || ttft[n] <= w->slo.ttft_us)
-                        && (w->slo.tpot_us <= 0 || between_us <= w->slo.tpot_us));
-        n++;
-        last_ns = out->finish_ns[r] > last_ns ? out->finish_ns[r] : last_ns;
-        output += (double)request->output_len;
-        total += (double)(request->output_len + request->prompt_len);
+        send_caches(sim, r, items + begin, *n - begin);
     }
-    f->makespan_s = (double)last_ns * 1e-9;
-    if (n > 0 && last_ns > 0) {
-        f->output_tokens_per_s = output / f->makespan_s;
-        f->total_tokens_per_s = total / f->makespan_s;
-        f->requests_per_s = (double)n / f->makespan_s;
-        f->goodput_requests_per_s = (double)good / f->makespan_s;
-    }
-    struct summary s;
-    summary_of(&s, ttft, n);
-    f->ttft_p50_us = s.median;
-    f->ttft_p99_us = s.p99;
-    summary_of(&s, tpot, n_tpot);
-    f->tpot_p50_us = s.median;
-    f->tpot_p99_us = s.p99;
-    summary_of(&s, e2e, n);
-    f->e2e_p50_us = s.median;
-    arena_free(&arena);
+    qsort(items, (size_t)*n, sizeof *items, by_time);
+    return items;
 }
 
-/* The interval of throughput follows the slowest stage's: it sets the pace. */
-static void interval_of(struct simulate_result *out)
+/* Which of the simulated decode replicas takes which of them. */
+static void route_handovers(
+        struct simulation *sim, const struct handover *items, int64_t n, int *route)
 {
-    out->figures.lo_frac = out->figures.hi_frac = 1;
-    double most = 0;
-    for (int i = 0; i < out->n_stages; i++) {
-        const struct step_cost *total = &out->stages[i].total;
-        if (total->us <= most || total->hi_us <= 0 || total->lo_us <= 0)
+    const struct plan *plan = sim->input->plan;
+    int *takes = ARENA_NEW(&sim->arena, int, plan->n_replicas);
+    double *speed = ARENA_NEW(&sim->arena, double, plan->n_replicas);
+    int n_decode = 0;
+    bool known = true;
+    for (int r = 0; r < plan->n_replicas; r++) {
+        if (sim->weight[r] <= 0 || plan->replicas[r].role != ROLE_DECODE)
             continue;
-        most = total->us;
-        out->figures.lo_frac = total->us / total->hi_us;
-        out->figures.hi_frac = total->us / total->lo_us;
+        takes[n_decode] = r;
+        speed[n_decode] = route_speed(&plan->replicas[r]);
+        known = known && speed[n_decode] > 0;
+        n_decode++;
     }
+    for (int i = 0; !known && i < n_decode; i++)
+        speed[i] = 0;
+    struct router *router = router_open(speed, n_decode);
+    for (int64_t i = 0; i < n; i++) {
+        double work = (double)sim->input->requests->items[items[i].request].output_len;
+        route[i] = takes[router_pick(router, items[i].ready_ns, work)];
+        sim->out->requests[items[i].request].decode_replica = route[i];
+        sim->out->requests[items[i].request].decode_ns = items[i].ready_ns;
+    }
+    router_close(router);
 }
 
-static void memory_of(struct simulate_result *out, const struct plan *plan)
+static bool run_handovers(struct simulation *sim, struct err *err)
 {
+    const struct plan *plan = sim->input->plan;
+    int64_t n;
+    struct handover *items = hand_over(sim, &n);
+    if (n == 0)
+        return true;
+    int *route = ARENA_NEW(&sim->arena, int, n);
+    int64_t *requests = ARENA_NEW(&sim->arena, int64_t, n);
+    int64_t *ids = ARENA_NEW(&sim->arena, int64_t, n);
+    int64_t *first = ARENA_NEW(&sim->arena, int64_t, plan->n_replicas + 1);
+    route_handovers(sim, items, n, route);
+    for (int64_t i = 0; i < n; i++)
+        requests[i] = items[i].request;
+    group_by_replica(sim, requests, route, n, ids, first);
+    for (int r = 0; r < plan->n_replicas; r++) {
+        struct arena arena = {0};
+        struct replica_load load = {.ids = ids + first[r], .n = first[r + 1] - first[r]};
+        load.items = ARENA_NEW(&arena, struct request, load.n);
+        for (int64_t i = 0; i < load.n; i++) {
+            load.items[i] = sim->input->requests->items[load.ids[i]];
+            load.items[i].arrival_ns = sim->out->requests[load.ids[i]].decode_ns;
+            load.items[i].deadline_ns = 0; /* it has begun */
+        }
+        bool ok = run_one(sim, r, &load, err);
+        arena_free(&arena);
+        if (!ok)
+            return false;
+    }
+    return true;
+}
+
+/* Stages of replicas that were not simulated look like those that stand for them. */
+static void copy_stages(struct simulation *sim)
+{
+    const struct plan *plan = sim->input->plan;
+    int *like = ARENA_NEW(&sim->arena, int, plan->n_replicas); /* by pattern: replica + 1 */
     for (int r = 0; r < plan->n_replicas; r++)
-        for (int s = 0; s < plan->replicas[r].n_stages; s++) {
-            const struct plan_stage *stage = &plan->replicas[r].stages[s];
-            int64_t bytes = stage->weight_bytes + stage->kv_bytes + stage->work_bytes;
-            if (bytes > out->figures.memory_bytes)
-                out->figures.memory_bytes = bytes;
-        }
+        if (sim->weight[r] > 0)
+            like[sim->pattern[r]] = r + 1;
+    for (int r = 0; r < plan->n_replicas; r++) {
+        int from = like[sim->pattern[r]] - 1;
+        if (sim->weight[r] <= 0 && from >= 0)
+            memcpy(sim->out->stages + sim->first_stage[r],
+                    sim->out->stages + sim->first_stage[from],
+                    sizeof *sim->out->stages * (size_t)plan->replicas[r].n_stages);
+    }
 }
 
 bool simulate_run(struct simulate_result *out, const struct simulate_input *input,
         struct arena *arena, struct err *err)
 {
+    struct simulation sim = {.input = input, .out = out};
     bool ok = false;
-    const struct plan *plan = input->plan;
-    const struct requests *requests = input->requests;
-    struct arena scratch = {0};
     memset(out, 0, sizeof *out);
-    for (int r = 0; r < plan->n_replicas; r++)
-        out->n_stages += plan->replicas[r].n_stages;
+    if (!open_replicas(&sim, err))
+        goto done;
     out->stages = ARENA_NEW(arena, struct simulate_stage, out->n_stages);
-    out->first_token_ns = ARENA_NEW(arena, int64_t, requests->n + 1);
-    out->finish_ns = ARENA_NEW(arena, int64_t, requests->n + 1);
-
-    int *route = ARENA_NEW(&scratch, int, requests->n + 1);
-    double *speed = ARENA_NEW(&scratch, double, plan->n_replicas);
-    int64_t *mine = ARENA_NEW(&scratch, int64_t, requests->n + 1);
-    struct step_cost *total = ARENA_NEW(&scratch, struct step_cost, out->n_stages);
-    int64_t *busy_ns = ARENA_NEW(&scratch, int64_t, out->n_stages);
-    for (int r = 0; r < plan->n_replicas; r++)
-        speed[r] = 1;
-    sched_route(route, requests, speed, plan->n_replicas);
-    int at = 0;
-    for (int r = 0; r < plan->n_replicas; r++) {
-        struct share share = {.mine = mine, .total = total + at, .busy_ns = busy_ns + at};
-        for (int64_t i = 0; i < requests->n; i++)
-            if (route[i] == r)
-                mine[share.n_mine++] = i;
-        if (share.n_mine > 0 && !run_replica(out, input, r, &share, err)) {
-            err_context(err, "simulating replica %d", r);
-            goto done;
-        }
-        at += plan->replicas[r].n_stages;
-    }
-    figures_of(out, input);
-    for (int i = 0; i < out->n_stages; i++) {
-        out->stages[i].total = total[i];
-        if (out->figures.makespan_s > 0)
-            out->stages[i].busy_frac = (double)busy_ns[i] * 1e-9 / out->figures.makespan_s;
-    }
-    interval_of(out);
-    memory_of(out, plan);
+    out->requests = ARENA_NEW(arena, struct simulate_request, input->requests->n);
+    sim.route = ARENA_NEW(&sim.arena, int, input->requests->n);
+    route_requests(sim.route, input->requests, input->plan);
+    for (int64_t i = 0; i < input->requests->n; i++)
+        out->requests[i] = (struct simulate_request){.begin_ns = -1,
+                .first_token_ns = -1,
+                .finish_ns = -1,
+                .decode_ns = -1,
+                .replica = sim.route[i],
+                .decode_replica = -1};
+    if (!run_arrivals(&sim, err) || !run_handovers(&sim, err))
+        goto done;
+    copy_stages(&sim);
+    simulate_figures(out, input, sim.weight);
     ok = true;
 done:
-    arena_free(&scratch);
+    for (int r = 0; sim.views != NULL && r < input->plan->n_replicas; r++)
+        replica_close(&sim.views[r]);
+    stage_costs_close(sim.costs);
+    arena_free(&sim.arena);
     return ok;
 }

@@ -111,6 +111,9 @@ void coll_case_run(struct coll_case *c)
     case OP_MLA_PREFILL:
     case OP_MLA_DECODE:
     case OP_MLA_ROPE:
+    case OP_MOE:
+    case OP_MLA_MODULE_PREFILL:
+    case OP_MLA_MODULE_DECODE:
     case OP_KIND_COUNT:
         break;
     }

@@ -9,7 +9,8 @@
 static const char format_name[] = "shardwright-recording";
 enum {
     FORMAT_VERSION = 1,
-    MOST_SAMPLES = 100000
+    MOST_SAMPLES = 100000,
+    FEWEST_DIMS = 6 /* recordings of the first versions */
 };
 
 static void append(struct recording *recording, const char *text, int64_t len)
@@ -114,9 +115,9 @@ static bool read_op(struct recorded *out, const struct json_node *root, struct p
         return err_at(err, pos, "\"%s\" is not an op kind or dtype of this version",
                 json_text(json_get(root, kind < 0 ? "kind" : "dtype"), ""));
     if (degree < 1 || degree > INT32_MAX || busy < 1 || busy > INT32_MAX || nodes < 0
-            || nodes > INT32_MAX || json_count(dim) != OP_DIMS)
-        return err_at(
-                err, pos, "expected degree and busy of at least 1 and %d dimensions", OP_DIMS);
+            || nodes > INT32_MAX || json_count(dim) < FEWEST_DIMS || json_count(dim) > OP_DIMS)
+        return err_at(err, pos, "expected degree and busy of at least 1 and %d to %d dimensions",
+                (int)FEWEST_DIMS, OP_DIMS);
     out->op = (struct op){.kind = (enum op_kind)kind,
             .dtype = (enum dtype)dtype,
             .degree = (int32_t)degree,

@@ -51,7 +51,7 @@ static const char *site_name(const struct op *op, struct arena *arena)
     struct text text = {.arena = arena};
     for (int i = 0; i < OP_DIMS; i++) {
         const char *name = op_dim_name(op->kind, i);
-        if (i != axis_of(op->kind) && name != NULL && name[0] != '\0')
+        if (i != axis_of(op->kind) && op_dim_shown(op, i))
             text_printf(&text, "%s%s %lld", text.len > 0 ? ", " : "", name, (long long)op->dim[i]);
     }
     return text.len > 0 ? text.data : op_kind_names[op->kind];
@@ -79,6 +79,8 @@ static const struct column cost_columns[] = {
         {"d3", NULL, UNIT_ID},
         {"d4", NULL, UNIT_ID},
         {"d5", NULL, UNIT_ID},
+        {"d6", NULL, UNIT_ID},
+        {"d7", NULL, UNIT_ID},
         {"cost_us", "Median, \xc2\xb5s", UNIT_SHORT},
         {"lo_us", "from", UNIT_SHORT},
         {"hi_us", "to", UNIT_SHORT},
@@ -96,7 +98,7 @@ static const char *shape_name(const struct op *op, struct arena *arena)
     struct text text = {.arena = arena};
     for (int i = 0; i < OP_DIMS; i++) {
         const char *name = op_dim_name(op->kind, i);
-        if (name != NULL && name[0] != '\0')
+        if (op_dim_shown(op, i))
             text_printf(&text, "%s%s %lld", text.len > 0 ? ", " : "", name, (long long)op->dim[i]);
     }
     return text.len > 0 ? text.data : "";

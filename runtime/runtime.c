@@ -2,6 +2,7 @@
 
 #include "core/clock.h"
 #include "core/log.h"
+#include "core/sched_route.h"
 #include "core/str.h"
 #include "runtime/figures.h"
 #include "runtime/host.h"
@@ -105,17 +106,6 @@ static bool open_device(struct rank *r, const struct runtime_options *o, struct 
     return r->dev != NULL;
 }
 
-static void route_requests(struct rank *r, const struct runtime_options *o, struct arena *arena)
-{
-    const struct plan *plan = o->plan;
-    double *speed = ARENA_NEW(arena, double, plan->n_replicas);
-
-    for (int i = 0; i < plan->n_replicas; i++)
-        speed[i] = 1; /* as planner/simulate.c deals them out */
-    r->route = ARENA_NEW(arena, int, o->requests->n);
-    sched_route(r->route, o->requests, speed, plan->n_replicas);
-}
-
 /* Upper bound of a replica's steps, within reason: what is beyond is not kept one by one. */
 static int64_t step_bound(const struct runtime_options *o)
 {
@@ -159,7 +149,8 @@ static bool open_rank(struct rank *r, const struct runtime_options *o, struct ra
         return false;
     weights_close(r->weights);
     r->weights = NULL;
-    route_requests(r, o, arena);
+    r->route = ARENA_NEW(arena, int, o->requests->n);
+    route_requests(r->route, o->requests, o->plan);
     return ranks_agree(ranks,
             pipe_open(&r->pipe, &r->place, arena, err)
                     && serve_open(&r->serve, o, &r->engine, &r->pipe, r->route, arena, err),

@@ -8,9 +8,9 @@
 #include "core/spec/plan.h"
 #include "core/spec/profile.h"
 
-/* Who measured, on what, with which build. */
+/* Who measured, on what, with which build. origin: the file it was imported from, NULL when measured here. */
 struct provenance {
-    const char *host, *device, *kernel, *software, *commit, *build, *clocks;
+    const char *host, *device, *kernel, *software, *commit, *build, *clocks, *origin;
     int64_t wall_s;
     int cores;
     double load; /* load average at the start */

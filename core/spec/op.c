@@ -4,12 +4,16 @@
 #include <stdio.h>
 #include <string.h>
 
-const char *const dtype_names[] = {"f32", "bf16", "f16", "f8", NULL};
+const char *const dtype_names[] = {
+        "f32", "bf16", "f16", "f8", "f8_block", "i8", "int4", "mxfp4", NULL};
+
+const char *const dtype_file_names[] = {"f32", "bf16", "f16", "f8", "f8_block", NULL};
 
 const char *const op_kind_names[] = {"gemm", "lm_head", "attention_prefill", "attention_decode",
         "rmsnorm", "rope", "activation", "router", "permute", "expert_gemm", "combine", "embedding",
-        "sample", "copy", "mla_prefill", "mla_decode", "mla_rope", "all_reduce", "all_gather",
-        "reduce_scatter", "all_to_all", "send_recv", "broadcast", NULL};
+        "sample", "copy", "mla_prefill", "mla_decode", "mla_rope", "moe", "mla_module_prefill",
+        "mla_module_decode", "all_reduce", "all_gather", "reduce_scatter", "all_to_all",
+        "send_recv", "broadcast", NULL};
 
 _Static_assert(
         sizeof dtype_names / sizeof *dtype_names == DTYPE_COUNT + 1, "a name for each dtype");
@@ -19,8 +23,9 @@ _Static_assert(
 static const char *const dim_names[][OP_DIMS] = {
         [OP_GEMM] = {"m", "n", "k"},
         [OP_LM_HEAD] = {"m", "n", "k"},
-        [OP_ATTENTION_PREFILL] = {"q_len", "kv_len", "heads", "kv_heads", "head_dim"},
-        [OP_ATTENTION_DECODE] = {"batch", "kv_len", "heads", "kv_heads", "head_dim"},
+        [OP_ATTENTION_PREFILL] = {"q_len", "kv_len", "heads", "kv_heads", "head_dim", "window",
+                "others"},
+        [OP_ATTENTION_DECODE] = {"batch", "kv_len", "heads", "kv_heads", "head_dim", "window"},
         [OP_RMSNORM] = {"m", "n", "residual"},
         [OP_ROPE] = {"m", "heads", "kv_heads", "head_dim", "qk_norm"},
         [OP_ACTIVATION] = {"m", "n"},
@@ -34,12 +39,17 @@ static const char *const dim_names[][OP_DIMS] = {
         [OP_MLA_PREFILL] = {"q_len", "kv_len", "heads", "rank", "rope", "expanded"},
         [OP_MLA_DECODE] = {"batch", "kv_len", "heads", "rank", "rope", "expanded"},
         [OP_MLA_ROPE] = {"m", "heads", "rank", "rope", "nope"},
-        [OP_ALL_REDUCE] = {"bytes"},
-        [OP_ALL_GATHER] = {"bytes"},
-        [OP_REDUCE_SCATTER] = {"bytes"},
-        [OP_ALL_TO_ALL] = {"bytes"},
-        [OP_SEND_RECV] = {"bytes"},
-        [OP_BROADCAST] = {"bytes"},
+        [OP_MOE] = {"m", "hidden", "inter", "local", "experts", "top_k", "skew"},
+        [OP_MLA_MODULE_PREFILL] = {"q_len", "kv_len", "heads", "hidden", "q_rank", "kv_rank",
+                "kv_bits", "others"},
+        [OP_MLA_MODULE_DECODE] = {"batch", "kv_len", "heads", "hidden", "q_rank", "kv_rank",
+                "kv_bits"},
+        [OP_ALL_REDUCE] = {"bytes", "via"},
+        [OP_ALL_GATHER] = {"bytes", "via"},
+        [OP_REDUCE_SCATTER] = {"bytes", "via"},
+        [OP_ALL_TO_ALL] = {"bytes", "via"},
+        [OP_SEND_RECV] = {"bytes", "via"},
+        [OP_BROADCAST] = {"bytes", "via"},
 };
 
 _Static_assert(sizeof dim_names / sizeof *dim_names == OP_KIND_COUNT, "dimensions of every kind");
@@ -53,6 +63,10 @@ int dtype_bytes(enum dtype dtype)
     case DTYPE_F16:
         return 2;
     case DTYPE_F8:
+    case DTYPE_F8_BLOCK:
+    case DTYPE_I8:
+    case DTYPE_INT4:
+    case DTYPE_MXFP4:
         return 1;
     case DTYPE_COUNT:
         break;
@@ -105,13 +119,19 @@ int op_compare(const struct op *a, const struct op *b)
     return order;
 }
 
+bool op_dim_shown(const struct op *op, int dim)
+{
+    bool seldom = op_is_collective(op->kind) ? dim > 0 : dim > 4;
+    return op_dim_name(op->kind, dim)[0] != '\0' && !(seldom && op->dim[dim] == 0);
+}
+
 char *op_show(char *buf, const struct op *op)
 {
     const size_t room = 160;
     int used = snprintf(buf, room, "%s %s", op_kind_names[op->kind], dtype_names[op->dtype]);
     for (int i = 0; i < OP_DIMS; i++) {
         const char *name = op_dim_name(op->kind, i);
-        if (name[0] != '\0' && used < (int)room)
+        if (op_dim_shown(op, i) && used < (int)room)
             used += snprintf(buf + used, room - (size_t)used, " %s=%" PRId64, name, op->dim[i]);
     }
     const char *degree = op_is_collective(op->kind) ? "ranks" : "threads";
@@ -129,10 +149,53 @@ static double local_rows(double m, double local, double experts, double top_k)
     return experts > 0 ? m * top_k * local / experts : 0;
 }
 
-/* Query-key pairs of a causal prefill: query i of q_len sees kv_len - q_len + i + 1 keys. */
-static double causal_pairs(double q_len, double kv_len)
+/* Query-key pairs of a causal prefill: query i of q_len sees kv_len - q_len + i + 1 keys, at most window. */
+static double causal_pairs(double q_len, double kv_len, double window)
 {
-    return q_len * (kv_len - q_len) + q_len * (q_len + 1) / 2;
+    double pairs = q_len * (kv_len - q_len) + q_len * (q_len + 1) / 2;
+    if (window <= 0 || window >= kv_len)
+        return pairs;
+    double over =
+            kv_len - window; /* keys that the last query does not see; the one before, one less */
+    double cut = over < q_len ? over : q_len;
+    return pairs - cut * (2 * over - cut + 1) / 2;
+}
+
+/* Keys that a decoding query reads. */
+static double seen(double kv_len, double window)
+{
+    return window > 0 && window < kv_len ? window : kv_len;
+}
+
+/* Head sizes of the modules that are imported: keys without and with rotation, values. */
+enum {
+    MLA_NOPE = 128,
+    MLA_ROPE = 64,
+    MLA_V = 128
+};
+
+/* Weights of a module's projections: down and up for queries, down for keys and values, output. The up
+ * projection of keys and values, rank x heads x (nope + v), counts apart: decoding absorbs it. */
+static double mla_weights(const double *d)
+{
+    return d[3] * d[4] + d[4] * d[2] * (MLA_NOPE + MLA_ROPE) + d[3] * (d[5] + MLA_ROPE)
+           + d[2] * MLA_V * d[3] + d[5] * d[2] * (MLA_NOPE + MLA_V);
+}
+
+static double mla_flop(const double *d, bool decode)
+{
+    if (decode) /* scores over rank + rope, values over rank */
+        return 2 * d[0] * mla_weights(d) + d[0] * d[1] * d[2] * (2 * (2 * d[5] + MLA_ROPE) + 4);
+    return (1 + d[7])
+           * (2 * d[0] * mla_weights(d)
+                   + causal_pairs(d[0], d[1], 0) * d[2] * (2 * (MLA_NOPE + MLA_ROPE + MLA_V) + 4));
+}
+
+static double mla_bytes(const double *d, double size, bool decode)
+{
+    double rows = decode ? d[0] : d[0] * (1 + d[7]);
+    double cached = decode ? d[0] * d[1] : d[1] * (1 + d[7]);
+    return size * mla_weights(d) + cached * (d[5] + MLA_ROPE) * d[6] / 8 + 8 * rows * d[3];
 }
 
 /*
@@ -149,9 +212,9 @@ double op_flop(const struct op *op)
     case OP_LM_HEAD:
         return 2 * d[0] * d[1] * d[2];
     case OP_ATTENTION_PREFILL: /* scores and values: 2 flop each per pair and dimension; softmax 4 */
-        return causal_pairs(d[0], d[1]) * d[2] * (4 * d[4] + 4);
+        return (1 + d[6]) * causal_pairs(d[0], d[1], d[5]) * d[2] * (4 * d[4] + 4);
     case OP_ATTENTION_DECODE:
-        return d[0] * d[1] * d[2] * (4 * d[4] + 4);
+        return d[0] * seen(d[1], d[5]) * d[2] * (4 * d[4] + 4);
     case OP_RMSNORM:
         return d[0] * d[1] * (d[2] > 0 ? 5 : 4);
     case OP_ROPE:
@@ -160,6 +223,10 @@ double op_flop(const struct op *op)
         return d[0] * d[1] * 4;
     case OP_ROUTER:
         return 2 * d[0] * d[1] * d[2] + d[0] * d[2] * (3 + d[3]);
+    case OP_MLA_MODULE_PREFILL:
+    case OP_MLA_MODULE_DECODE:
+        return mla_flop(d, op->kind == OP_MLA_MODULE_DECODE);
+    case OP_MOE:
     case OP_EXPERT_GEMM: /* gate, up and down products, silu(gate) * up */
         return local_rows(d[0], d[3], d[4], d[5]) * (6 * d[1] * d[2] + 4 * d[2]);
     case OP_COMBINE:
@@ -167,7 +234,8 @@ double op_flop(const struct op *op)
     case OP_SAMPLE:
         return d[0] * d[1];
     case OP_MLA_PREFILL: /* latents to keys and values, then as attention_prefill */
-        return d[2] * (2 * d[1] * d[3] * d[5] + causal_pairs(d[0], d[1]) * (2 * (d[5] + d[4]) + 4));
+        return d[2]
+               * (2 * d[1] * d[3] * d[5] + causal_pairs(d[0], d[1], 0) * (2 * (d[5] + d[4]) + 4));
     case OP_MLA_DECODE: /* queries into the latents' space, attention over those, and out of it */
         return d[0] * d[2] * (2 * d[3] * d[5] + d[1] * (4 * d[3] + 2 * d[4] + 4));
     case OP_MLA_ROPE:
@@ -206,15 +274,16 @@ double op_bytes(const struct op *op)
     double d[OP_DIMS];
     for (int i = 0; i < OP_DIMS; i++)
         d[i] = (double)op->dim[i];
-    double size = dtype_bytes(op->dtype);
+    double size =
+            op->dtype == DTYPE_INT4 || op->dtype == DTYPE_MXFP4 ? 0.5 : dtype_bytes(op->dtype);
     switch (op->kind) {
     case OP_GEMM:
     case OP_LM_HEAD:
         return size * d[1] * d[2] + 4 * d[0] * (d[1] + d[2]);
     case OP_ATTENTION_PREFILL:
-        return 2 * size * d[1] * d[3] * d[4] + 8 * d[0] * d[2] * d[4];
+        return (1 + d[6]) * (2 * size * d[1] * d[3] * d[4] + 8 * d[0] * d[2] * d[4]);
     case OP_ATTENTION_DECODE:
-        return d[0] * (2 * size * d[1] * d[3] * d[4] + 8 * d[2] * d[4]);
+        return d[0] * (2 * size * seen(d[1], d[5]) * d[3] * d[4] + 8 * d[2] * d[4]);
     case OP_RMSNORM: /* x in, out; with residual also residual in and x out */
         return 4 * d[1] * (d[0] * (d[2] > 0 ? 4 : 2) + 1);
     case OP_ROPE: /* q and k in and out, v in; k and v to the cache */
@@ -225,8 +294,13 @@ double op_bytes(const struct op *op)
         return size * d[1] * d[2] + 4 * d[0] * d[1] + 8 * d[0] * d[3];
     case OP_PERMUTE:
         return 8 * local_rows(d[0], d[2], d[3], d[4]) * d[1] + 4 * d[0] * d[4];
+    case OP_MLA_MODULE_PREFILL:
+    case OP_MLA_MODULE_DECODE:
+        return mla_bytes(d, size, op->kind == OP_MLA_MODULE_DECODE);
+    case OP_MOE: /* and the rows of the tokens in and out */
     case OP_EXPERT_GEMM:
-        return touched_experts(d[0], d[3], d[4], d[5]) * 3 * size * d[1] * d[2]
+        return (op->kind == OP_MOE ? 8 * d[0] * d[1] : 0)
+               + touched_experts(d[0], d[3], d[4], d[5]) * 3 * size * d[1] * d[2]
                + local_rows(d[0], d[3], d[4], d[5]) * (8 * d[1] + 24 * d[2]);
     case OP_COMBINE:
         return 4 * d[1] * (local_rows(d[0], d[2], d[3], d[4]) + d[0]);

@@ -24,6 +24,7 @@ struct profile_point {
     bool cold;               /* operands rotated through more memory than the last-level cache */
     enum cost_source source; /* measured or imported */
     const char *stop;        /* why sampling stopped: "interval", "noise", "budget" */
+    const char *kernel;      /* imported: which kernel it was; NULL where nobody said */
 };
 
 struct profile {

@@ -249,15 +249,4 @@ static inline void dot_run_tile(const struct dot_job *job)
     }
 }
 
-static inline void widen(float *out, const uint16_t *in, int64_t n)
-{
-    int64_t i = 0;
-    for (; i + VW <= n; i += VW)
-        v_store(out + i, v_load_bf16(in + i));
-    for (; i < n; i++) {
-        uint32_t bits = (uint32_t)in[i] << 16;
-        memcpy(out + i, &bits, sizeof(bits));
-    }
-}
-
 #endif

@@ -1,6 +1,6 @@
 /*
  * isa - the vector kernels of one instruction set, as a table. Ops in op_*.c divide the work among
- * threads and call these; they are written once (dot.h, attend.h, rows.h) and compiled per set.
+ * threads and call these; they are written once (dot.h, panel.h, outer.h, attend.h, rows.h) and compiled per set.
  */
 #ifndef KERNELS_CPU_ISA_H
 #define KERNELS_CPU_ISA_H
@@ -22,6 +22,20 @@ struct dot_job {
     int64_t k;
     int chunks; /* added in a binary tree */
     int rows;   /* at most DOT_ROWS */
+    const float *bias;
+    float *y;
+    int64_t ldy;
+    int64_t begin, end;
+};
+
+/* y[m, begin..end) = x[m, ldx] w^T (+ bias): many rows. */
+struct outer_job {
+    float *scratch; /* outer_floats(m) */
+    const float *x;
+    int64_t ldx;
+    const void *w; /* [., k] */
+    enum dtype dtype;
+    int64_t m, k;
     const float *bias;
     float *y;
     int64_t ldy;
@@ -62,6 +76,8 @@ struct cpu_isa {
     void (*dot_run)(const struct dot_job *job);
     void (*mix)(const struct mix_job *job);
     void (*widen)(float *out, const uint16_t *in, int64_t n);
+    int64_t (*outer_floats)(int64_t m);
+    void (*outer_run)(const struct outer_job *job);
     int64_t (*attend_floats)(int rows, int64_t head_dim);
     void (*attend_run)(const struct attend_job *job);
     /* Rows of n elements; out may be x. */

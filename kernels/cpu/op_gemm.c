@@ -1,5 +1,4 @@
 #include "kernels/bf16.h"
-#include "kernels/cpu/blas.h"
 #include "kernels/cpu/cpu.h"
 #include "kernels/cpu/isa.h"
 #include "kernels/dev_host.h"
@@ -8,6 +7,10 @@
 #define STRIP_BYTES (INT64_C(512) << 10)
 /* Columns of a strip: whole panels. */
 #define STRIP_UNIT 48
+/* From this many rows on outer.h is faster than dot.h: docs/decisions/0003. */
+#define OUTER_FROM 40
+/* Columns are dealt out to threads in whole tiles of any shape. */
+#define SPAN_UNIT 32
 /* Packed rows of one pass over the weights. */
 #define PACK_BYTES (INT64_C(16) << 20)
 
@@ -74,35 +77,30 @@ static void span_by_dots(const struct span_job *s)
         dots_pass(&d, row, row + slots * DOT_ROWS < s->m ? row + slots * DOT_ROWS : s->m);
 }
 
-/* bf16 is widened a strip at a time, which costs little beside products with this many rows. */
-static void span_by_blas(const struct span_job *s)
+static void span_by_outer(const struct span_job *s)
 {
-    int64_t strip = s->end - s->begin;
-    float *wide = NULL;
-    if (s->dtype != DTYPE_F32) {
-        int64_t most = 2 * STRIP_BYTES / (s->k * 4);
-        most = most < STRIP_UNIT ? STRIP_UNIT : most;
-        strip = strip < most ? strip : most;
-        wide = dev_scratch(s->dev, s->part, strip * s->k * 4);
-    }
-    for (int64_t col = s->begin; col < s->end; col += strip) {
-        int64_t n = s->end - col < strip ? s->end - col : strip;
-        const void *w = element_at(s->w, s->dtype, col * s->k);
-        if (wide)
-            dev_cpu(s->dev)->widen(wide, w, n * s->k);
-        blas_gemm(s->x, s->ldx, wide ? wide : w, s->y + col, s->ldy, s->m, n, s->k);
-    }
-    for (int64_t row = 0; s->bias && row < s->m; row++)
-        for (int64_t col = s->begin; col < s->end; col++)
-            s->y[row * s->ldy + col] += s->bias[col];
+    const struct cpu_isa *cpu = dev_cpu(s->dev);
+    struct outer_job job = {.scratch = dev_scratch(s->dev, s->part, cpu->outer_floats(s->m) * 4),
+            .x = s->x,
+            .ldx = s->ldx,
+            .w = s->w,
+            .dtype = s->dtype,
+            .m = s->m,
+            .k = s->k,
+            .bias = s->bias,
+            .y = s->y,
+            .ldy = s->ldy,
+            .begin = s->begin,
+            .end = s->end};
+    cpu->outer_run(&job);
 }
 
 void cpu_gemm_span(const struct span_job *job)
 {
     if (job->begin >= job->end || job->m == 0)
         return;
-    if (job->m >= BLAS_ROWS && dev_blas(job->dev))
-        span_by_blas(job);
+    if (job->m >= OUTER_FROM && !dev_deterministic(job->dev))
+        span_by_outer(job);
     else
         span_by_dots(job);
 }
@@ -110,10 +108,10 @@ void cpu_gemm_span(const struct span_job *job)
 static void gemm_part(void *arg, int part, int parts)
 {
     struct span_job job = *(const struct span_job *)arg;
-    int64_t groups = (job.end + 11) / 12; /* whole tiles of either shape */
-    int64_t end = groups * (part + 1) / parts * 12;
+    int64_t groups = (job.end + SPAN_UNIT - 1) / SPAN_UNIT;
+    int64_t end = groups * (part + 1) / parts * SPAN_UNIT;
     job.part = part;
-    job.begin = groups * part / parts * 12;
+    job.begin = groups * part / parts * SPAN_UNIT;
     job.end = end < job.end ? end : job.end;
     cpu_gemm_span(&job);
 }

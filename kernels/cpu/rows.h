@@ -50,6 +50,17 @@ static inline void rows_rmsnorm(
                 n - i);
 }
 
+static inline void rows_widen(float *out, const uint16_t *in, int64_t n)
+{
+    int64_t i = 0;
+    for (; i + VW <= n; i += VW)
+        v_store(out + i, v_load_bf16(in + i));
+    for (; i < n; i++) {
+        uint32_t bits = (uint32_t)in[i] << 16;
+        memcpy(out + i, &bits, sizeof(bits));
+    }
+}
+
 static inline void rows_silu(float *out, const float *gate, const float *up, int64_t n)
 {
     const vf one = v_set1(1), most = v_set1(-88);

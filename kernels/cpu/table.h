@@ -5,6 +5,7 @@
 #include "kernels/cpu/dot.h"
 #include "kernels/cpu/isa.h"
 #include "kernels/cpu/mix.h"
+#include "kernels/cpu/outer.h"
 #include "kernels/cpu/panel.h"
 #include "kernels/cpu/rows.h"
 
@@ -15,7 +16,9 @@ const struct cpu_isa ISA_TABLE = {
         .dot_pack = dot_pack,
         .dot_run = dot_run,
         .mix = mix_run,
-        .widen = widen,
+        .widen = rows_widen,
+        .outer_floats = outer_floats,
+        .outer_run = outer_run,
         .attend_floats = attend_floats,
         .attend_run = attend_run,
         .rmsnorm = rows_rmsnorm,

@@ -206,6 +206,9 @@ static const char *run(
     case OP_MLA_PREFILL:
     case OP_MLA_DECODE:
     case OP_MLA_ROPE:
+    case OP_MOE:
+    case OP_MLA_MODULE_PREFILL:
+    case OP_MLA_MODULE_DECODE:
     case OP_ALL_REDUCE:
     case OP_ALL_GATHER:
     case OP_REDUCE_SCATTER:

@@ -30,6 +30,8 @@ static void names_and_dimensions(void **state)
     assert_string_equal(op_dim_name(OP_GEMM, 6), "");
     assert_true(op_is_collective(OP_ALL_REDUCE) && op_is_collective(OP_BROADCAST));
     assert_false(op_is_collective(OP_COPY));
+    for (int i = 0; dtype_file_names[i]; i++)
+        assert_string_equal(dtype_file_names[i], dtype_names[i]);
 }
 
 static void shown_in_one_line(void **state)

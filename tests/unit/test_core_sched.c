@@ -377,21 +377,6 @@ static void test_random_runs_keep_every_rule_and_repeat(void **state)
     assert_true(preemptions > 1000); /* the rules were tried under pressure */
 }
 
-static void test_route_follows_speed(void **state)
-{
-    struct fixture f;
-    int replica[8];
-    const int want_even[] = {0, 1, 0, 1, 0, 1, 0, 1};
-    const int want_fast[] = {0, 0, 1, 0, 0, 1, 0, 0};
-    (void)state;
-
-    make(&f, 8, 1, 1);
-    sched_route(replica, &f.requests, (const double[]){1, 1}, 2);
-    assert_memory_equal(replica, want_even, sizeof replica);
-    sched_route(replica, &f.requests, (const double[]){2.1, 1}, 2);
-    assert_memory_equal(replica, want_fast, sizeof replica);
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -405,7 +390,6 @@ int main(void)
             cmocka_unit_test(test_stop_ends_a_request_early),
             cmocka_unit_test(test_request_that_never_fits_is_refused),
             cmocka_unit_test(test_random_runs_keep_every_rule_and_repeat),
-            cmocka_unit_test(test_route_follows_speed),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

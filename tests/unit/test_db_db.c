@@ -137,8 +137,8 @@ static void refuses_newer_version(void **state)
     struct fixture *f = *state;
     fill(f, f->path, 1, 1);
     raw(f->path, "PRAGMA user_version = 99");
-    refuses(f, DB_READ, ERR_INPUT, "version 99, this program reads up to 3");
-    refuses(f, DB_WRITE, ERR_INPUT, "version 99, this program reads up to 3");
+    refuses(f, DB_READ, ERR_INPUT, "version 99, this program reads up to 4");
+    refuses(f, DB_WRITE, ERR_INPUT, "version 99, this program reads up to 4");
 }
 
 static void refuses_other_programs_database(void **state)
@@ -209,8 +209,21 @@ static void migrates_rows_to_machines(void **state)
         sums[i] = sql_int(&rows, 0);
         sql_end(&rows);
     }
+    assert_true(sql_query(&rows, db,
+            "SELECT "
+            "row_sum('provenance',id,host,device,kernel,software,commit_id,build,clocks,wall_s,"
+            "cores,load) FROM provenance",
+            NO_VALUES, &f->err));
+    assert_true(sql_next(&rows, &f->err));
+    int64_t who = sql_int(&rows, 0);
+    sql_end(&rows);
     db_close(db);
+    snprintf(sql, sizeof sql, "UPDATE provenance SET row_sum = %lld", (long long)who);
+    raw(f->path, sql);
     raw(f->path, "DROP INDEX op_point_key; ALTER TABLE op_point DROP COLUMN nodes; "
+                 "ALTER TABLE op_point DROP COLUMN d6; ALTER TABLE op_point DROP COLUMN d7; "
+                 "ALTER TABLE op_point DROP COLUMN kernel; DROP INDEX provenance_key; "
+                 "ALTER TABLE provenance DROP COLUMN origin; "
                  "DELETE FROM op_point; PRAGMA user_version = 2");
     for (int i = 0; i < 2; i++) {
         snprintf(text, sizeof text, point, 2 + i, 40 + i);
@@ -219,7 +232,7 @@ static void migrates_rows_to_machines(void **state)
         raw(f->path, sql);
     }
     raw(f->path, "CREATE UNIQUE INDEX op_point_key ON op_point (device, kind, dtype, degree, busy, "
-                 "d0, d1, d2, d3, d4, d5)");
+                 "d0, d1, d2, d3, d4, d5); CREATE INDEX provenance_key ON provenance (host)");
     db = db_open(f->path, DB_WRITE, &f->err);
     assert_non_null(db);
     assert_false(db_check(db, &checked, &f->err));
@@ -436,8 +449,8 @@ static void exports_csv(void **state)
     snprintf(path, sizeof path, "%s/csv/provenance.csv", f->dir);
     assert_true(file_read(&text, &len, path, &f->arena, &f->err));
     assert_string_equal(text,
-            "id,host,device,kernel,software,commit_id,build,clocks,wall_s,cores,load\r\n"
-            "1,\"a \"\"b\"\", c\",,,,,,,1,2,0.10000000000000001\r\n");
+            "id,host,device,kernel,software,commit_id,build,clocks,wall_s,cores,load,origin\r\n"
+            "1,\"a \"\"b\"\", c\",,,,,,,1,2,0.10000000000000001,\r\n");
 }
 
 static void vacuum_keeps_everything(void **state)

@@ -54,7 +54,7 @@ static char *listed(const struct model *model, const struct split *split, struct
         text = arena_printf(&arena, "%s%lld %s %s", text, (long long)ops[i].count,
                 op_kind_names[op->kind], dtype_names[op->dtype]);
         for (int d = 0; d < OP_DIMS; d++)
-            if (op_dim_name(op->kind, d)[0])
+            if (op_dim_shown(op, d))
                 text = arena_printf(&arena, "%s %lld", text, (long long)op->dim[d]);
         text = arena_printf(&arena, "%s x%d\n", text, op->degree);
     }

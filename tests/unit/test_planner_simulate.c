@@ -77,10 +77,10 @@ static void close_scene(struct scene *s)
 static void simulate(struct simulate_result *out, struct scene *s)
 {
     struct err err = {0};
-    struct simulate_input input = {&s->plan, &s->f.workload, &s->f.requests, s->costs};
+    struct simulate_input input = {&s->plan, &s->f.workload, &s->f.requests, s->costs, 0};
     if (!simulate_run(out, &input, &s->f.arena, &err))
         fail_msg("%s", err.text);
-    assert_int_equal(out->unfinished, 0);
+    assert_int_equal(out->finished, s->f.requests.n);
 }
 
 static int64_t ns(double us)
@@ -148,12 +148,15 @@ static void one_rank_runs_step_after_step(void **unused)
     s.f.items[0].output_len = 3;
     simulate(&r, &s);
     int64_t first = prefill_ns(&s, 0, 5);
-    assert_int_equal(r.first_token_ns[0], first);
-    assert_int_equal(r.finish_ns[0], first + decode_ns(&s, 0, 1, 6) + decode_ns(&s, 0, 1, 7));
+    assert_int_equal(r.requests[0].first_token_ns, first);
+    assert_int_equal(
+            r.requests[0].finish_ns, first + decode_ns(&s, 0, 1, 6) + decode_ns(&s, 0, 1, 7));
     assert_int_equal(r.steps, 3);
     assert_true(fabs(r.stages[0].busy_frac - 1) < 1e-9);
-    assert_true(fabs(r.figures.output_tokens_per_s - 3 / ((double)r.finish_ns[0] * 1e-9)) < 1e-6);
-    assert_true(fabs(r.figures.tpot_p50_us - (double)(r.finish_ns[0] - first) * 1e-3 / 2) < 1e-6);
+    assert_true(fabs(r.figures.output_tokens_per_s - 3 / ((double)r.requests[0].finish_ns * 1e-9))
+                < 1e-6);
+    assert_true(fabs(r.figures.tpot_p50_us - (double)(r.requests[0].finish_ns - first) * 1e-3 / 2)
+                < 1e-6);
     close_scene(&s);
 }
 
@@ -182,10 +185,10 @@ static void two_stages_with_two_in_flight_overlap(void **unused)
         int64_t b2 = later(tb + d0 + sd, a2) + d1;
         int64_t end_a = later(tb + d0, a2 + back);
         int64_t end_b = later(end_a, b2 + back);
-        assert_int_equal(r.first_token_ns[0], ta);
-        assert_int_equal(r.first_token_ns[1], tb);
-        assert_int_equal(r.finish_ns[0], end_a);
-        assert_int_equal(r.finish_ns[1], end_b);
+        assert_int_equal(r.requests[0].first_token_ns, ta);
+        assert_int_equal(r.requests[1].first_token_ns, tb);
+        assert_int_equal(r.requests[0].finish_ns, end_a);
+        assert_int_equal(r.requests[1].finish_ns, end_b);
         close_scene(&s);
     }
 }
@@ -202,8 +205,8 @@ static void one_in_flight_takes_turns(void **unused)
     struct op op = {.kind = OP_SEND_RECV, .dtype = DTYPE_F32, .degree = 2, .busy = 1, .dim = {4}};
     int64_t back = ns(cost_op(s.costs, 0, &op).us);
     int64_t first = prefill_ns(&s, 0, 5) + send_ns(&s, 5) + prefill_ns(&s, 1, 5) + back;
-    assert_int_equal(r.first_token_ns[0], first);
-    assert_int_equal(r.finish_ns[0],
+    assert_int_equal(r.requests[0].first_token_ns, first);
+    assert_int_equal(r.requests[0].finish_ns,
             first + decode_ns(&s, 0, 1, 6) + send_ns(&s, 1) + decode_ns(&s, 1, 1, 6) + back);
     close_scene(&s);
 }
@@ -217,8 +220,8 @@ static void replicas_do_not_wait_for_each_other(void **unused)
     make_scene(&s, 2, layers, 1, 1);
     simulate(&r, &s);
     int64_t end = prefill_ns(&s, 0, 5) + decode_ns(&s, 0, 1, 6);
-    assert_int_equal(r.finish_ns[0], end);
-    assert_int_equal(r.finish_ns[1], end);
+    assert_int_equal(r.requests[0].finish_ns, end);
+    assert_int_equal(r.requests[1].finish_ns, end);
     assert_int_equal(r.n_stages, 2);
     close_scene(&s);
 }
@@ -233,8 +236,8 @@ static void a_late_request_is_waited_for(void **unused)
     s.f.items[1].arrival_ns = INT64_C(5000000000);
     simulate(&r, &s);
     int64_t first = prefill_ns(&s, 0, 5);
-    assert_int_equal(r.first_token_ns[0], first);
-    assert_int_equal(r.first_token_ns[1], INT64_C(5000000000) + first);
+    assert_int_equal(r.requests[0].first_token_ns, first);
+    assert_int_equal(r.requests[1].first_token_ns, INT64_C(5000000000) + first);
     assert_true(fabs(r.figures.ttft_p50_us - (double)first * 1e-3) < 1e-6);
     close_scene(&s);
 }
@@ -257,8 +260,8 @@ static void sequences_that_step_together_share_a_step(void **unused)
             cost_plan_split(&s.plan, &s.replicas[0], &s.stages[0][0], &s.f.cluster, &kind);
     struct step_cost cost;
     cost_piece(&cost, s.costs, kind, &split, (struct piece){0, LAYERS}, &shape);
-    assert_true(llabs(r.first_token_ns[0] - ns(cost.us)) <= 1);
-    assert_true(llabs(r.finish_ns[1] - ns(cost.us) - decode_ns(&s, 0, 2, 6)) <= 1);
+    assert_true(llabs(r.requests[0].first_token_ns - ns(cost.us)) <= 1);
+    assert_true(llabs(r.requests[1].finish_ns - ns(cost.us) - decode_ns(&s, 0, 2, 6)) <= 1);
     assert_int_equal(r.steps, 2);
     close_scene(&s);
 }

@@ -1,0 +1,102 @@
+#include "db/import.h"
+
+#include <ctype.h>
+#include <math.h>
+#include <string.h>
+#include <xxhash.h>
+
+const char *const import_format_names[] = {"aiconfigurator", NULL};
+
+_Static_assert(sizeof import_format_names / sizeof *import_format_names == IMPORT_FORMAT_COUNT + 1,
+        "a name for each format");
+
+const char *import_device_kind(const char *device_name, struct arena *arena)
+{
+    static const char *const makers[] = {"NVIDIA ", "AMD Instinct ", "AMD ", "Intel "};
+    for (size_t i = 0; i < sizeof makers / sizeof *makers; i++)
+        if (strncmp(device_name, makers[i], strlen(makers[i])) == 0)
+            device_name += strlen(makers[i]);
+    char *kind = arena_strdup(arena, device_name);
+    for (char *c = kind; *c; c++)
+        *c = isspace((unsigned char)*c) ? '-' : (char)tolower((unsigned char)*c);
+    return kind;
+}
+
+static bool same_text(const char *a, const char *b)
+{
+    return a == b || (a != NULL && b != NULL && strcmp(a, b) == 0);
+}
+
+struct import_batch *import_batch_of(struct imported *out, const struct import_file *file,
+        const struct import_options *options, const char *device_name, const char *software,
+        struct arena *arena)
+{
+    for (int i = out->n - 1; i >= 0; i--) {
+        struct import_batch *known = &out->batches[i];
+        if (same_text(known->provenance.device, device_name)
+                && same_text(known->provenance.software, software)
+                && same_text(known->provenance.origin, file->origin))
+            return known;
+    }
+    out->batches = arena_grow(arena, out->batches, out->n, out->n + 1, sizeof *out->batches);
+    struct import_batch *batch = &out->batches[out->n++];
+    *batch = (struct import_batch){0};
+    batch->provenance.device = arena_strdup(arena, device_name);
+    batch->provenance.software = arena_strdup(arena, software);
+    batch->provenance.origin = file->origin;
+    batch->provenance.load = (double)NAN;
+    batch->device =
+            options->device != NULL ? options->device : import_device_kind(device_name, arena);
+    return batch;
+}
+
+struct profile_point *import_add(struct import_batch *batch, int line, struct arena *arena)
+{
+    if (batch->n == batch->room) {
+        int64_t room = batch->room * 2 + 64;
+        batch->points = arena_grow(arena, batch->points, batch->n, room, sizeof *batch->points);
+        batch->lines = arena_grow(arena, batch->lines, batch->n, room, sizeof *batch->lines);
+        batch->room = room;
+    }
+    batch->lines[batch->n] = line;
+    struct profile_point *point = &batch->points[batch->n++];
+    const double none = (double)NAN;
+    *point = (struct profile_point){.lo_us = none,
+            .hi_us = none,
+            .min_us = none,
+            .q1_us = none,
+            .q3_us = none,
+            .p99_us = none,
+            .mad_us = none,
+            .source = COST_IMPORTED};
+    return point;
+}
+
+static const char *base_name(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+    return slash == NULL ? path : slash + 1;
+}
+
+bool import_read(struct imported *out, const struct import_file *file,
+        const struct import_options *options, struct arena *arena, struct err *err)
+{
+    static bool (*const readers[IMPORT_FORMAT_COUNT])(struct imported *, const struct import_file *,
+            const struct import_options *, struct arena *, struct err *) = {
+            [IMPORT_AICONFIGURATOR] = import_aiconfigurator,
+    };
+    int first = out->n;
+    struct import_file known = *file;
+    /* Before the reader cuts the text into fields. */
+    known.origin = arena_printf(arena, "%s %s, %lld bytes, xxh64 %016llx",
+            import_format_names[options->format], base_name(file->path), (long long)file->len,
+            (unsigned long long)XXH64(file->text, (size_t)file->len, 0));
+    if (!readers[options->format](out, &known, options, arena, err))
+        return false;
+    int64_t n = 0;
+    for (int i = first; i < out->n; i++)
+        n += out->batches[i].n;
+    return n > 0
+           || err_at(err, (struct pos){file->path, 1, 1},
+                   "holds no measurements: expected at least one row");
+}

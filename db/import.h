@@ -1,0 +1,71 @@
+/*
+ * import - measurements that other programs made, as points of a profile. docs/formats/import.md describes the
+ * formats and what is in a row; docs/decisions/0006-imported-costs.md how rows become costs.
+ *
+ * Readers take bytes and a display name. A row that is wrong is refused with its place, and then nothing of the
+ * file counts. Costs are microseconds; points carry COST_IMPORTED, no interval where the file has no spread, and
+ * busy 0 where the device shares nothing with others.
+ */
+#ifndef DB_IMPORT_H
+#define DB_IMPORT_H
+
+#include "db/profile_store.h"
+
+enum import_format {
+    IMPORT_AICONFIGURATOR, /* CSV tables of ai-dynamo/aiconfigurator */
+    IMPORT_FORMAT_COUNT
+};
+extern const char *const import_format_names[]; /* NULL-terminated */
+
+struct import_file {
+    char *text; /* writable, NUL-terminated at text[len]; points borrow from it */
+    int64_t len;
+    const char *path;
+    const char *origin; /* for the provenance; import_read sets it */
+};
+
+struct import_options {
+    enum import_format format;
+    const char *device; /* kind of the cluster file; NULL = as the file says */
+    bool no_cost;       /* rows may be without a latency: cost_us is NaN then */
+};
+
+/* Everything of one origin, device and version of software. Points stand in the order of the file. */
+struct import_batch {
+    struct provenance provenance;
+    const char *device;
+    struct profile_point *points;
+    int *lines; /* of each point in the file */
+    int64_t n, room;
+};
+
+struct imported {
+    struct import_batch *batches;
+    int n;
+};
+
+/* Appends what one file holds to *out, which starts zeroed. */
+MUST_CHECK bool import_read(struct imported *out, const struct import_file *file,
+        const struct import_options *options, struct arena *arena, struct err *err);
+
+/* What readers append with. The batch of an origin, device and software; made when it is not there. device_name is
+ * what the machine calls itself ("NVIDIA H200"), the kind is made of it unless the options name one. */
+struct import_batch *import_batch_of(struct imported *out, const struct import_file *file,
+        const struct import_options *options, const char *device_name, const char *software,
+        struct arena *arena);
+struct profile_point *import_add(struct import_batch *batch, int line, struct arena *arena);
+/* The kind that a device's own name stands for: "NVIDIA H200" is "h200". */
+const char *import_device_kind(const char *device_name, struct arena *arena);
+
+/* One reader a format. */
+MUST_CHECK bool import_aiconfigurator(struct imported *out, const struct import_file *file,
+        const struct import_options *options, struct arena *arena, struct err *err);
+
+struct import_counts {
+    int64_t added, kept; /* kept: keys that were there before and stay as they are */
+};
+/* All of it or nothing, in one transaction. replace: keys that are there take the new figures. */
+MUST_CHECK bool import_store(struct import_counts *counts, struct db *db,
+        const struct imported *imported, bool replace, struct err *err);
+
+#endif
