@@ -33,7 +33,7 @@ struct dev {
     struct dev_options options;
     struct pool *pool;
     const struct cpu_isa *cpu;
-    struct scratch *scratch; /* threads, then the shared one */
+    struct scratch *scratch; /* threads, then the shared ones */
     struct block *blocks;
     int n_blocks, max_blocks;
     int64_t allocated;
@@ -92,7 +92,7 @@ struct dev *dev_host_open(const struct dev_options *options, struct err *err)
     dev->pool = pool_open(options->threads, options->first_cpu, err);
     if (!dev->pool)
         goto fail;
-    dev->scratch = calloc((size_t)options->threads + 1, sizeof(*dev->scratch));
+    dev->scratch = calloc((size_t)options->threads + 2, sizeof(*dev->scratch));
     if (dev->scratch)
         return dev;
     err_set(err, ERR_ENV, "no memory for a device of %d threads", options->threads);
@@ -106,7 +106,7 @@ void dev_close(struct dev *dev)
     if (!dev)
         return;
     pool_close(dev->pool);
-    for (int i = 0; dev->scratch && i <= dev->options.threads; i++)
+    for (int i = 0; dev->scratch && i < dev->options.threads + 2; i++)
         arena_free(&dev->scratch[i].arena);
     for (int i = 0; i < dev->n_blocks; i++)
         free(dev->blocks[i].memory);
@@ -246,4 +246,9 @@ void *dev_scratch(struct dev *dev, int part, int64_t bytes)
 void *dev_shared(struct dev *dev, int64_t bytes)
 {
     return scratch_get(&dev->scratch[dev->options.threads], bytes);
+}
+
+void *dev_packed(struct dev *dev, int64_t bytes)
+{
+    return scratch_get(&dev->scratch[dev->options.threads + 1], bytes);
 }

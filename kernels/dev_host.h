@@ -15,5 +15,7 @@ bool dev_reference(const struct dev *dev);
 void *dev_scratch(struct dev *dev, int part, int64_t bytes);
 /* The same for memory that all threads share; only the caller's thread may ask. */
 void *dev_shared(struct dev *dev, int64_t bytes);
+/* Another one, of cpu_gemm: other ops call it while they hold the shared one. */
+void *dev_packed(struct dev *dev, int64_t bytes);
 
 #endif

@@ -5,6 +5,8 @@
 #ifndef KERNELS_CPU_CPU_H
 #define KERNELS_CPU_CPU_H
 
+#include <stdatomic.h>
+
 #include "kernels/op_table.h"
 
 void cpu_gemm(struct dev *dev, const struct op *op, const struct op_args *args);
@@ -33,6 +35,20 @@ struct cpu_split {
     int64_t n, bytes_each;
 };
 void cpu_split_run(const struct cpu_split *split);
+
+/*
+ * Things [0, n) that threads take as they get done, large runs first and ever smaller ones (Polychronopoulos and
+ * Kuck, "Guided self-scheduling", 1987): long runs for streaming, and an end that all reach together, even when a
+ * thread was held up.
+ */
+struct cpu_share {
+    _Atomic int64_t next;
+    int64_t n, unit; /* runs are whole units but for the last */
+    int parts;
+};
+void cpu_share_open(struct cpu_share *share, int64_t n, int64_t unit, int parts);
+/* false when nothing is left. */
+bool cpu_share_next(struct cpu_share *share, int64_t *begin, int64_t *end);
 
 /* Columns [begin, end) of a product by one thread; scratch is that of `part`. */
 struct span_job {

@@ -28,9 +28,10 @@ struct dot_job {
     int64_t begin, end;
 };
 
-/* y[m, begin..end) = x[m, ldx] w^T (+ bias): many rows. */
+/* y[m, begin..end) = x[m, ldx] w^T (+ bias): many rows, at most outer_pass. */
 struct outer_job {
-    float *scratch; /* outer_floats(m) */
+    float *packed;  /* outer_floats(m, k), by outer_pack */
+    float *scratch; /* outer_scratch_floats() */
     const float *x;
     int64_t ldx;
     const void *w; /* [., k] */
@@ -76,7 +77,11 @@ struct cpu_isa {
     void (*dot_run)(const struct dot_job *job);
     void (*mix)(const struct mix_job *job);
     void (*widen)(float *out, const uint16_t *in, int64_t n);
-    int64_t (*outer_floats)(int64_t m);
+    int64_t outer_rows, outer_pass;
+    int64_t (*outer_floats)(int64_t m, int64_t k);
+    int64_t (*outer_scratch_floats)(void);
+    /* Rows [begin, end), from a multiple of outer_rows on. */
+    void (*outer_pack)(const struct outer_job *job, int64_t begin, int64_t end);
     void (*outer_run)(const struct outer_job *job);
     int64_t (*attend_floats)(int rows, int64_t head_dim);
     void (*attend_run)(const struct attend_job *job);

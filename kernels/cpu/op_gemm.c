@@ -1,3 +1,7 @@
+/*
+ * A product in passes over some rows: these are packed once, as dot.h or outer.h want them, and then all
+ * threads read them while they take columns from a common store.
+ */
 #include "kernels/bf16.h"
 #include "kernels/cpu/cpu.h"
 #include "kernels/cpu/isa.h"
@@ -13,113 +17,162 @@
 #define SPAN_UNIT 32
 /* Packed rows of one pass over the weights. */
 #define PACK_BYTES (INT64_C(16) << 20)
+/* Rows of fewer bytes are packed by one thread: the others would not be awake before it is done. */
+#define PACK_ALONE (INT64_C(64) << 10)
 
-struct dots {
+struct product {
     const struct span_job *span;
     const struct cpu_isa *cpu;
-    int64_t packed_floats; /* of DOT_ROWS rows */
-    float *packed, *scratch;
+    bool outer;
     int chunks;
+    int64_t group, group_floats; /* rows that are packed together; what dot.h makes of them */
+    int64_t pass;                /* rows of a pass, whole groups */
+    int64_t scratch_floats;
+    float *packed;     /* of a pass */
+    int64_t row, rows; /* the pass at hand */
+    struct cpu_share columns;
 };
 
-static struct dot_job dots_job(const struct dots *d, int64_t row, int64_t slot, int64_t rows)
+static int64_t least(int64_t a, int64_t b)
 {
-    const struct span_job *s = d->span;
-    return (struct dot_job){.packed = d->packed + slot * d->packed_floats,
-            .scratch = d->scratch,
+    return a < b ? a : b;
+}
+
+/* Returns how many floats the packed rows of a pass take. */
+static int64_t product_open(struct product *p, const struct span_job *s)
+{
+    const struct cpu_isa *cpu = dev_cpu(s->dev);
+    *p = (struct product){.span = s, .cpu = cpu};
+    p->outer = s->m >= OUTER_FROM && !dev_deterministic(s->dev);
+    if (p->outer) {
+        int64_t passes = (s->m + cpu->outer_pass - 1) / cpu->outer_pass;
+        p->group = cpu->outer_rows;
+        p->pass = ((s->m + passes - 1) / passes + p->group - 1) / p->group * p->group;
+        p->scratch_floats = cpu->outer_scratch_floats();
+        return cpu->outer_floats(p->pass, s->k);
+    }
+    p->chunks = dev_deterministic(s->dev) && s->k_chunks > 1 ? s->k_chunks : 1;
+    p->group = least(s->m, DOT_ROWS);
+    p->group_floats =
+            (cpu->dot_pack_floats(s->k, p->chunks, (int)p->group, s->dtype) + 15) / 16 * 16;
+    int64_t groups = (s->m + p->group - 1) / p->group, most = PACK_BYTES / (p->group_floats * 4);
+    groups = most < 1 ? 1 : least(most, groups);
+    p->pass = groups * p->group;
+    p->scratch_floats = cpu->dot_scratch_floats((int)p->group, p->chunks);
+    return groups * p->group_floats;
+}
+
+static struct dot_job dot_job_of(const struct product *p, int64_t row)
+{
+    const struct span_job *s = p->span;
+    return (struct dot_job){.packed = p->packed + row / p->group * p->group_floats,
             .w = s->w,
             .dtype = s->dtype,
             .k = s->k,
-            .chunks = d->chunks,
-            .rows = (int)rows,
+            .chunks = p->chunks,
+            .rows = (int)least(p->rows - row, p->group),
             .bias = s->bias,
-            .y = s->y + row * s->ldy,
-            .ldy = s->ldy,
-            .begin = s->begin,
-            .end = s->end};
+            .y = s->y + (p->row + row) * s->ldy,
+            .ldy = s->ldy};
 }
 
-/* Rows [first, end) against all columns, a strip of them at a time. */
-static void dots_pass(const struct dots *d, int64_t first, int64_t end)
+static struct outer_job outer_job_of(const struct product *p)
 {
-    const struct span_job *s = d->span;
+    const struct span_job *s = p->span;
+    return (struct outer_job){.packed = p->packed,
+            .x = s->x + p->row * s->ldx,
+            .ldx = s->ldx,
+            .w = s->w,
+            .dtype = s->dtype,
+            .m = p->rows,
+            .k = s->k,
+            .bias = s->bias,
+            .y = s->y + p->row * s->ldy,
+            .ldy = s->ldy};
+}
+
+/* Groups [first, end) of the pass. */
+static void product_pack(const struct product *p, int64_t first, int64_t end)
+{
+    const struct span_job *s = p->span;
+    if (p->outer) {
+        struct outer_job job = outer_job_of(p);
+        p->cpu->outer_pack(&job, first * p->group, least(end * p->group, p->rows));
+        return;
+    }
+    for (int64_t row = first * p->group; row < least(end * p->group, p->rows); row += p->group) {
+        struct dot_job job = dot_job_of(p, row);
+        p->cpu->dot_pack(&job, s->x + (p->row + row) * s->ldx, s->ldx);
+    }
+}
+
+/* All rows of the pass against some columns; for dot.h a strip of them at a time. */
+static void product_run(const struct product *p, float *scratch, int64_t begin, int64_t end)
+{
+    const struct span_job *s = p->span;
+    if (p->outer) {
+        struct outer_job job = outer_job_of(p);
+        job.scratch = scratch;
+        job.begin = begin;
+        job.end = end;
+        p->cpu->outer_run(&job);
+        return;
+    }
     int64_t strip = STRIP_BYTES / (s->k * (s->dtype == DTYPE_F32 ? 4 : 2));
     strip = strip < STRIP_UNIT ? STRIP_UNIT : strip / STRIP_UNIT * STRIP_UNIT;
-    if (end - first <= DOT_ROWS)
-        strip = s->end - s->begin;
-    for (int64_t col = s->begin; col < s->end; col += strip) {
-        for (int64_t row = first; row < end; row += DOT_ROWS) {
-            int64_t rows = end - row < DOT_ROWS ? end - row : DOT_ROWS;
-            struct dot_job job = dots_job(d, row, (row - first) / DOT_ROWS, rows);
-            if (col == s->begin)
-                d->cpu->dot_pack(&job, s->x + row * s->ldx, s->ldx);
+    if (p->rows <= p->group)
+        strip = end - begin;
+    for (int64_t col = begin; col < end; col += strip) {
+        for (int64_t row = 0; row < p->rows; row += p->group) {
+            struct dot_job job = dot_job_of(p, row);
+            job.scratch = scratch;
             job.begin = col;
-            job.end = col + strip < s->end ? col + strip : s->end;
-            d->cpu->dot_run(&job);
+            job.end = least(col + strip, end);
+            p->cpu->dot_run(&job);
         }
     }
 }
 
-static void span_by_dots(const struct span_job *s)
+static int64_t product_groups(const struct product *p)
 {
-    const struct cpu_isa *cpu = dev_cpu(s->dev);
-    struct dots d = {.span = s, .cpu = cpu};
-    d.chunks = dev_deterministic(s->dev) && s->k_chunks > 1 ? s->k_chunks : 1;
-    int64_t slot_rows = s->m < DOT_ROWS ? s->m : DOT_ROWS;
-    d.packed_floats =
-            (cpu->dot_pack_floats(s->k, d.chunks, (int)slot_rows, s->dtype) + 15) / 16 * 16;
-    int64_t slots = PACK_BYTES / (d.packed_floats * 4), needed = (s->m + DOT_ROWS - 1) / DOT_ROWS;
-    slots = slots < 1 ? 1 : slots < needed ? slots : needed;
-    d.packed = dev_scratch(s->dev, s->part,
-            (slots * d.packed_floats + cpu->dot_scratch_floats((int)slot_rows, d.chunks)) * 4);
-    d.scratch = d.packed + slots * d.packed_floats;
-    for (int64_t row = 0; row < s->m; row += slots * DOT_ROWS)
-        dots_pass(&d, row, row + slots * DOT_ROWS < s->m ? row + slots * DOT_ROWS : s->m);
-}
-
-static void span_by_outer(const struct span_job *s)
-{
-    const struct cpu_isa *cpu = dev_cpu(s->dev);
-    struct outer_job job = {.scratch = dev_scratch(s->dev, s->part, cpu->outer_floats(s->m) * 4),
-            .x = s->x,
-            .ldx = s->ldx,
-            .w = s->w,
-            .dtype = s->dtype,
-            .m = s->m,
-            .k = s->k,
-            .bias = s->bias,
-            .y = s->y,
-            .ldy = s->ldy,
-            .begin = s->begin,
-            .end = s->end};
-    cpu->outer_run(&job);
+    return (p->rows + p->group - 1) / p->group;
 }
 
 void cpu_gemm_span(const struct span_job *job)
 {
+    struct product p;
     if (job->begin >= job->end || job->m == 0)
         return;
-    if (job->m >= OUTER_FROM && !dev_deterministic(job->dev))
-        span_by_outer(job);
-    else
-        span_by_dots(job);
+    int64_t packed = (product_open(&p, job) + 15) / 16 * 16;
+    p.packed = dev_scratch(job->dev, job->part, (packed + p.scratch_floats) * 4);
+    for (p.row = 0; p.row < job->m; p.row += p.pass) {
+        p.rows = least(job->m - p.row, p.pass);
+        product_pack(&p, 0, product_groups(&p));
+        product_run(&p, p.packed + packed, job->begin, job->end);
+    }
 }
 
-static void gemm_part(void *arg, int part, int parts)
+static void pack_part(void *arg, int part, int parts)
 {
-    struct span_job job = *(const struct span_job *)arg;
-    int64_t groups = (job.end + SPAN_UNIT - 1) / SPAN_UNIT;
-    int64_t end = groups * (part + 1) / parts * SPAN_UNIT;
-    job.part = part;
-    job.begin = groups * part / parts * SPAN_UNIT;
-    job.end = end < job.end ? end : job.end;
-    cpu_gemm_span(&job);
+    const struct product *p = arg;
+    int64_t groups = product_groups(p);
+    product_pack(p, groups * part / parts, groups * (part + 1) / parts);
+}
+
+static void run_part(void *arg, int part, int parts)
+{
+    struct product *p = arg;
+    float *scratch = dev_scratch(p->span->dev, part, p->scratch_floats * 4);
+    int64_t begin, end;
+    (void)parts;
+    while (cpu_share_next(&p->columns, &begin, &end))
+        product_run(p, scratch, begin, end);
 }
 
 void cpu_gemm(struct dev *dev, const struct op *op, const struct op_args *args)
 {
     const struct gemm_args *a = &args->gemm;
-    struct span_job job = {.dev = dev,
+    struct span_job span = {.dev = dev,
             .x = a->x,
             .ldx = a->ldx,
             .w = a->w,
@@ -129,7 +182,19 @@ void cpu_gemm(struct dev *dev, const struct op *op, const struct op_args *args)
             .k_chunks = a->k_chunks,
             .bias = a->bias,
             .y = a->y,
-            .ldy = a->ldy,
-            .end = op->dim[1]};
-    dev_parallel(dev, gemm_part, &job);
+            .ldy = a->ldy};
+    struct product p;
+    if (span.m == 0 || op->dim[1] == 0)
+        return;
+    int64_t packed = product_open(&p, &span);
+    p.packed = dev_packed(dev, packed * 4);
+    for (p.row = 0; p.row < span.m; p.row += p.pass) {
+        p.rows = least(span.m - p.row, p.pass);
+        if (p.rows * span.k * 4 < PACK_ALONE)
+            product_pack(&p, 0, product_groups(&p));
+        else
+            dev_parallel(dev, pack_part, &p);
+        cpu_share_open(&p.columns, op->dim[1], SPAN_UNIT, dev_threads(dev));
+        dev_parallel(dev, run_part, &p);
+    }
 }

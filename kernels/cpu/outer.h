@@ -2,7 +2,7 @@
  * outer - products of many rows, by outer products over k (Goto and van de Geijn, "Anatomy of
  * high-performance matrix multiplication", 2008).
  *
- * A block of k at a time: the rows are packed once and stay in the second-level cache; OUTER_COLUMNS rows of
+ * The rows are packed once. A block of k of them at a time stays in the second-level cache; OUTER_COLUMNS rows of
  * the weights are turned into a panel [k][column] that stays in the first-level cache while all rows pass. A tile
  * of the result lives in registers. Each weight is read and turned once, so that costs little beside this many
  * rows; sums over k are added one by one, not by lanes as in dot.h, so the bits are others.
@@ -27,11 +27,33 @@ ALWAYS_INLINE int64_t outer_least(int64_t a, int64_t b)
     return a < b ? a : b;
 }
 
-static inline int64_t outer_floats(int64_t m)
+/* k is cut into blocks that are about alike, whole eights. */
+ALWAYS_INLINE int64_t outer_length(int64_t k)
 {
-    int64_t rows = (outer_least(m, OUTER_PASS) + OUTER_ROWS - 1) / OUTER_ROWS * OUTER_ROWS;
-    return (rows + OUTER_COLUMNS) * OUTER_K
-           + 2 * V_WIDTH; /* vectors are stored past the end of a panel */
+    int64_t blocks = (k + OUTER_K - 1) / OUTER_K;
+    return ((k + blocks - 1) / blocks + 7) / 8 * 8;
+}
+
+/* Of a block's tile: vectors are stored past its end. */
+ALWAYS_INLINE int64_t outer_tile_floats(int64_t length)
+{
+    return OUTER_ROWS * length + 8;
+}
+
+ALWAYS_INLINE int64_t outer_tiles_of(int64_t m)
+{
+    return (m + OUTER_ROWS - 1) / OUTER_ROWS;
+}
+
+static inline int64_t outer_floats(int64_t m, int64_t k)
+{
+    int64_t length = outer_length(k), blocks = (k + length - 1) / length;
+    return blocks * outer_tiles_of(m) * outer_tile_floats(length);
+}
+
+static inline int64_t outer_scratch_floats(void)
+{
+    return OUTER_COLUMNS * OUTER_K;
 }
 
 #if VW >= 8
@@ -195,21 +217,24 @@ static void (*const outer_tiles[OUTER_ROWS + 1])(const struct outer_step *s) = {
 #endif
 };
 
-/* Rows [row, row + rows) of a job for k [at, at + k). */
+static inline void outer_pack_job(const struct outer_job *job, int64_t begin, int64_t end)
+{
+    int64_t length = outer_length(job->k), tile = outer_tile_floats(length);
+    float *block = job->packed;
+    for (int64_t at = 0; at < job->k; at += length, block += outer_tiles_of(job->m) * tile)
+        for (int64_t row = begin; row < end; row += OUTER_ROWS)
+            outer_pack(block + row / OUTER_ROWS * tile, OUTER_ROWS,
+                    (const char *)(job->x + row * job->ldx + at), job->ldx * 4,
+                    (int)outer_least(job->m - row, OUTER_ROWS), outer_least(job->k - at, length),
+                    DTYPE_F32);
+}
+
+/* The rows for k [at, at + k). */
 struct outer_block {
     const struct outer_job *job;
-    int64_t row, rows, at, k;
-    float *x, *w;
+    const float *x; /* packed */
+    int64_t at, k;
 };
-
-static inline void outer_pack_rows(const struct outer_block *b)
-{
-    const struct outer_job *job = b->job;
-    for (int64_t r = 0; r < b->rows; r += OUTER_ROWS)
-        outer_pack(b->x + r * b->k, OUTER_ROWS,
-                (const char *)(job->x + (b->row + r) * job->ldx + b->at), job->ldx * 4,
-                (int)outer_least(b->rows - r, OUTER_ROWS), b->k, DTYPE_F32);
-}
 
 /* Where the weights lie that the next panel is made from: tiles fetch them, a few lines each. */
 struct outer_ahead {
@@ -236,50 +261,40 @@ static inline void outer_panel(const struct outer_block *b, int64_t col)
     int64_t element = job->dtype == DTYPE_F32 ? 4 : 2, row_bytes = job->k * element;
     const char *w = (const char *)job->w + col * row_bytes + b->at * element;
     int columns = (int)outer_least(job->end - col, OUTER_COLUMNS);
-    int64_t tiles = (b->rows + OUTER_ROWS - 1) / OUTER_ROWS;
-    int64_t lines = (b->k * element + 63) / 64;
+    int64_t tiles = outer_tiles_of(job->m), lines = (b->k * element + 63) / 64;
     int64_t next = outer_least(job->end - col - columns, OUTER_COLUMNS);
     struct outer_ahead ahead = {.row = w + OUTER_COLUMNS * row_bytes,
             .end = w + (OUTER_COLUMNS + next) * row_bytes,
             .row_bytes = row_bytes,
             .lines = lines,
             .each = (lines * OUTER_COLUMNS + tiles - 1) / tiles};
-    struct outer_step step = {.w = b->w,
+    struct outer_step step = {.w = job->scratch,
             .k = b->k,
             .ldy = job->ldy,
             .bias = job->bias && b->at + b->k == job->k ? job->bias + col : NULL,
             .columns = columns,
             .first = b->at == 0};
     if (job->dtype == DTYPE_F32)
-        outer_pack(b->w, OUTER_COLUMNS, w, row_bytes, columns, b->k, DTYPE_F32);
+        outer_pack(job->scratch, OUTER_COLUMNS, w, row_bytes, columns, b->k, DTYPE_F32);
     else
-        outer_pack(b->w, OUTER_COLUMNS, w, row_bytes, columns, b->k, DTYPE_BF16);
+        outer_pack(job->scratch, OUTER_COLUMNS, w, row_bytes, columns, b->k, DTYPE_BF16);
     for (int64_t t = 0; t < tiles; t++) {
-        int64_t row = t * OUTER_ROWS;
-        step.x = b->x + row * b->k;
-        step.y = job->y + (b->row + row) * job->ldy + col;
+        step.x = b->x + t * outer_tile_floats(outer_length(job->k));
+        step.y = job->y + t * OUTER_ROWS * job->ldy + col;
         outer_fetch(&ahead);
-        outer_tiles[outer_least(b->rows - row, OUTER_ROWS)](&step);
+        outer_tiles[outer_least(job->m - t * OUTER_ROWS, OUTER_ROWS)](&step);
     }
 }
 
 static inline void outer_run(const struct outer_job *job)
 {
-    int64_t blocks = (job->k + OUTER_K - 1) / OUTER_K;
-    int64_t length = ((job->k + blocks - 1) / blocks + 7) / 8 * 8;
-    int64_t passes = (job->m + OUTER_PASS - 1) / OUTER_PASS;
-    int64_t rows = (job->m + passes - 1) / passes;
-    rows = outer_least((rows + OUTER_ROWS - 1) / OUTER_ROWS * OUTER_ROWS, OUTER_PASS);
-    struct outer_block b = {.job = job, .w = job->scratch};
-    b.x = b.w + OUTER_COLUMNS * OUTER_K;
-    for (b.row = 0; b.row < job->m; b.row += rows) {
-        b.rows = outer_least(job->m - b.row, rows);
-        for (b.at = 0; b.at < job->k; b.at += length) {
-            b.k = outer_least(job->k - b.at, length);
-            outer_pack_rows(&b);
-            for (int64_t col = job->begin; col < job->end; col += OUTER_COLUMNS)
-                outer_panel(&b, col);
-        }
+    int64_t length = outer_length(job->k);
+    struct outer_block b = {.job = job, .x = job->packed};
+    for (; b.at < job->k; b.at += length) {
+        b.k = outer_least(job->k - b.at, length);
+        for (int64_t col = job->begin; col < job->end; col += OUTER_COLUMNS)
+            outer_panel(&b, col);
+        b.x += outer_tiles_of(job->m) * outer_tile_floats(length);
     }
 }
 
