@@ -34,7 +34,7 @@ struct subject {
     struct batch batch;
 };
 
-static void key_of(char key[80], const char *what, const char *model, enum dtype dtype, int threads)
+static void key_of(char *key, const char *what, const char *model, enum dtype dtype, int threads)
 {
     snprintf(key, 80, "%s.%s.%s.t%d", what, model, dtype_names[dtype], threads);
 }
@@ -42,11 +42,11 @@ static void key_of(char key[80], const char *what, const char *model, enum dtype
 static bool wants(const struct bench *b, const char *what, const char *model, enum dtype dtype,
         int threads, int batch)
 {
-    char key[80], ratio[100];
+    char key[96], ratio[112];
 
     key_of(key, what, model, dtype, threads);
     if (batch > 0)
-        snprintf(key + strlen(key), 8, ".b%d", batch);
+        snprintf(key + strlen(key), 16, ".b%d", batch);
     snprintf(ratio, sizeof ratio, "ratio.%s", key);
     return bench_wants(b, key) || bench_wants(b, ratio);
 }
@@ -279,7 +279,7 @@ static void measure_decode(struct subject *s, struct bench *b, int threads, int 
         step(s, threads, batch, b->context + i, 1);
     double seconds = (bench_now() - start) / steps;
     key_of(key, "decode", s->model->name, s->dtype, threads);
-    snprintf(key + strlen(key), 8, ".b%d", batch);
+    snprintf(key + strlen(key), 16, ".b%d", batch);
     bench_add(b, key, "tokens/s", batch == 1 ? peer(s, false, threads) : (double)NAN,
             batch / seconds);
     print_ops(s, b, key);
@@ -292,7 +292,7 @@ static void measure_decode(struct subject *s, struct bench *b, int threads, int 
         return;
     }
     key_of(of, "decode", s->model->name, s->dtype, threads);
-    snprintf(of + strlen(of), 8, ".b1");
+    snprintf(of + strlen(of), 16, ".b1");
     key_of(key, batch == 8 ? "ratio.batch8" : "ratio.batch32", s->model->name, s->dtype, threads);
     if (batch > 1 && !isnan(bench_last(b, of)))
         bench_add(b, key, "times", batch / 4.0 < 4 ? 4 : 8, batch / seconds / bench_last(b, of));
