@@ -4,8 +4,8 @@
 #include <string.h>
 
 #include "cli/costs.h"
+#include "cli/plan_json.h"
 #include "core/file.h"
-#include "core/json.h"
 #include "core/log.h"
 #include "core/str.h"
 #include "planner/planner.h"
@@ -25,7 +25,7 @@ static const char *const cache_dtypes[] = {"weights", "f32", "bf16", "f16", "f8"
 #define AT(field) offsetof(struct plan_options, field)
 static const struct opt opts[] = {
         {"cluster", 'c', OPT_STRING, AT(cluster), .value = "FILE", .required = true,
-                .help = "machines, devices and links"},
+                .help = "machines, devices and links: a file, or a line such as 8x8:h200"},
         {"workload", 'w', OPT_STRING, AT(workload), .value = "FILE", .required = true,
                 .help = "requests and service objectives"},
         {"db", 0, OPT_STRING, AT(db), .value = "FILE",
@@ -141,67 +141,6 @@ static void print_summary(const struct plan *plan, bool explain, bool measured)
     print_runners_up(plan);
 }
 
-static void put_figures(struct json_writer *w, const struct plan_figures *f)
-{
-    json_object_begin(w, "predicted");
-    json_put_double(w, "output_tokens_per_s", f->output_tokens_per_s);
-    json_put_double(w, "total_tokens_per_s", f->total_tokens_per_s);
-    json_put_double(w, "requests_per_s", f->requests_per_s);
-    json_put_double(w, "goodput_requests_per_s", f->goodput_requests_per_s);
-    json_put_double(w, "ttft_p50_us", f->ttft_p50_us);
-    json_put_double(w, "ttft_p99_us", f->ttft_p99_us);
-    json_put_double(w, "tpot_p50_us", f->tpot_p50_us);
-    json_put_double(w, "tpot_p99_us", f->tpot_p99_us);
-    json_put_double(w, "e2e_p50_us", f->e2e_p50_us);
-    json_put_double(w, "makespan_s", f->makespan_s);
-    json_put_double(w, "lo_frac", f->lo_frac);
-    json_put_double(w, "hi_frac", f->hi_frac);
-    json_put_int(w, "memory_bytes", f->memory_bytes);
-    json_end(w);
-}
-
-static void print_json(const struct plan *plan, bool measured)
-{
-    struct json_writer w = {.pretty = true};
-    json_object_begin(&w, NULL);
-    json_put_string(&w, "plan", plan->name);
-    json_put_string(&w, "model", plan->model);
-    json_put_string(&w, "cluster", plan->cluster);
-    json_put_int(&w, "n_ranks", plan->n_ranks);
-    json_put_bool(&w, "measured", measured);
-    put_figures(&w, &plan->predicted);
-    json_object_begin(&w, "certificate");
-    json_put_string(&w, "objective", plan->certificate.objective);
-    json_put_double(&w, "value", plan->certificate.value);
-    json_put_double(&w, "bound", plan->certificate.bound);
-    json_put_double(&w, "gap_frac", plan->certificate.gap_frac);
-    json_put_double(&w, "solve_s", plan->certificate.solve_s);
-    json_put_int(&w, "programs", plan->certificate.programs);
-    json_put_int(&w, "nodes", plan->certificate.nodes);
-    json_put_string(&w, "oracle", plan->certificate.oracle);
-    json_put_bool(&w, "forced", plan->certificate.forced);
-    json_end(&w);
-    json_put_string(&w, "bottleneck", plan->bottleneck);
-    json_put_string(&w, "binding", plan->binding);
-    json_array_begin(&w, "runners_up");
-    for (int i = 0; i < plan->n_runners_up; i++) {
-        const struct plan_runner_up *r = &plan->runners_up[i];
-        json_object_begin(&w, NULL);
-        json_put_string(&w, "what", r->what);
-        json_put_double(&w, "output_tokens_per_s", r->output_tokens_per_s);
-        json_put_double(&w, "ttft_p50_us", r->ttft_p50_us);
-        json_put_double(&w, "tpot_p50_us", r->tpot_p50_us);
-        json_put_int(&w, "memory_bytes", r->memory_bytes);
-        json_put_double(&w, "loses_frac", r->loses_frac);
-        json_put_string(&w, "why", r->why);
-        json_end(&w);
-    }
-    json_end(&w);
-    json_end(&w);
-    puts(w.text);
-    json_writer_free(&w);
-}
-
 /* What the files say, as the planner wants it. */
 struct plan_files {
     struct model model;
@@ -253,7 +192,7 @@ static bool run(struct cli *cli, void *options)
     if (o->out != NULL && strcmp(o->out, "-") == 0)
         return true;
     if (cli->json)
-        print_json(&plan, files.n_profiles > 0);
+        plan_print_json(&plan, files.n_profiles > 0);
     else
         print_summary(&plan, o->explain, files.n_profiles > 0);
     return true;

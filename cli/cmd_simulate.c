@@ -16,7 +16,7 @@ struct simulate_options {
 #define AT(field) offsetof(struct simulate_options, field)
 static const struct opt opts[] = {
         {"cluster", 'c', OPT_STRING, AT(cluster), .value = "FILE", .required = true,
-                .help = "the cluster that the plan is for"},
+                .help = "the cluster that the plan is for: a file, or a line such as 8x8:h200"},
         {"workload", 'w', OPT_STRING, AT(workload), .value = "FILE",
                 .help = "requests to simulate; default: those the plan was made for"},
         {"db", 0, OPT_STRING, AT(db), .value = "FILE",

@@ -30,20 +30,8 @@ double step_cost_network_us(const struct step_cost *cost)
 struct cost_model {
     const struct model *model;
     const struct cluster *cluster;
-    struct lookup **lookups;                     /* by device kind */
-    const struct cluster_link *inside, *between; /* the fastest of each, or NULL */
+    struct lookup **lookups; /* by device kind */
 };
-
-static const struct cluster_link *best_link(const struct cluster *cluster, bool inside)
-{
-    const struct cluster_link *best = NULL;
-    for (int i = 0; i < cluster->n_links; i++) {
-        const struct cluster_link *link = &cluster->links[i];
-        if (link->inside == inside && link->rate > 0 && (best == NULL || link->rate > best->rate))
-            best = link;
-    }
-    return best;
-}
 
 static bool open_kind(struct cost_model *costs, int k, const struct profile *profiles,
         int n_profiles, struct err *err)
@@ -55,14 +43,12 @@ static bool open_kind(struct cost_model *costs, int k, const struct profile *pro
                 && (profiles[i].device == NULL || strcmp(profiles[i].device, kind->name) == 0))
             profile = &profiles[i];
     struct lookup_device device = {.flops = kind->flops, .bytes_per_s = kind->memory_rate};
-    if (costs->inside != NULL) {
-        device.link_bytes_per_s = costs->inside->rate;
-        device.link_us = costs->inside->latency_us;
-    }
-    if (costs->between != NULL) {
-        device.between_bytes_per_s = costs->between->rate;
-        device.between_us = costs->between->latency_us;
-    }
+    const struct cluster_link *inside =
+            cluster_best_link(costs->cluster, kind->name, true, &device.link_bytes_per_s);
+    const struct cluster_link *between =
+            cluster_best_link(costs->cluster, kind->name, false, &device.between_bytes_per_s);
+    device.link_us = inside != NULL ? inside->latency_us : 0;
+    device.between_us = between != NULL ? between->latency_us : 0;
     costs->lookups[k] = lookup_open_device(profile, &device, err);
     if (costs->lookups[k] == NULL)
         return false;
@@ -88,8 +74,6 @@ struct cost_model *cost_open(const struct model *model, const struct cluster *cl
     }
     costs->model = model;
     costs->cluster = cluster;
-    costs->inside = best_link(cluster, true);
-    costs->between = best_link(cluster, false);
     for (int k = 0; k < cluster->n_kinds; k++)
         if (!open_kind(costs, k, profiles, n_profiles, err)) {
             cost_close(costs);

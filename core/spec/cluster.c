@@ -2,6 +2,7 @@
 
 #include <string.h>
 
+#include "core/spec/cluster_line.h"
 #include "core/str.h"
 
 static const char *const type_names[] = {"cpu", "cuda", NULL};
@@ -51,6 +52,16 @@ static const struct conf_field link_fields[] = {
                 .help = "bandwidth of one device; measured figures win"},
         {"latency", CONF_US, AT(latency_us), .min = 0, .max = 1e9,
                 .help = "time of an empty message"},
+        {"rails", CONF_INT, AT(rails), .min = 0, .max = 4096,
+                .help = "adapters of a machine that its devices share, each of this rate; 0 or "
+                        "left "
+                        "out: every device has its own"},
+        {"sharing", CONF_DOUBLE, AT(sharing), .min = 1, .max = 1000, .def = "1",
+                .help = "how many times over the links above are booked (rack uplinks): 2 halves "
+                        "the "
+                        "rate"},
+        {"kind", CONF_STRING, AT(kind), .pos = AT(pos),
+                .help = "only for devices of this kind; left out: all"},
         {0}};
 static const struct conf_table link_table = {
         .size = sizeof(struct cluster_link), .fields = link_fields, .help = "a link"};
@@ -91,6 +102,49 @@ int64_t cluster_devices(const struct cluster *cluster)
     return n;
 }
 
+static int most_devices(const struct cluster *cluster, const char *kind)
+{
+    int most = 1;
+    for (int i = 0; i < cluster->n_nodes; i++)
+        if (strcmp(cluster->nodes[i].kind, kind) == 0 && cluster->nodes[i].devices > most)
+            most = cluster->nodes[i].devices;
+    return most;
+}
+
+const struct cluster_link *cluster_best_link(
+        const struct cluster *cluster, const char *kind, bool inside, double *rate)
+{
+    const struct cluster_link *best = NULL;
+    *rate = 0;
+    for (int i = 0; i < cluster->n_links; i++) {
+        const struct cluster_link *link = &cluster->links[i];
+        if (link->inside != inside || (link->kind != NULL && strcmp(link->kind, kind) != 0))
+            continue;
+        double own = link->rate / (link->sharing > 0 ? link->sharing : 1);
+        if (link->rails > 0)
+            own *= (double)link->rails / most_devices(cluster, kind);
+        if (own > *rate) {
+            *rate = own;
+            best = link;
+        }
+    }
+    return best;
+}
+
+/* names[0..n) or what is nearest to a kind that is not there. */
+static bool unknown_kind(
+        const struct cluster *cluster, const char *name, struct pos pos, struct err *err)
+{
+    const char *names[64];
+    int n = cluster->n_kinds < 64 ? cluster->n_kinds : 64;
+    for (int i = 0; i < n; i++)
+        names[i] = cluster->kinds[i].name;
+    const char *near = str_nearest(name, names, n);
+    if (near != NULL)
+        return err_at(err, pos, "no kind is named \"%s\", did you mean \"%s\"?", name, near);
+    return err_at(err, pos, "no kind is named \"%s\", the first one is \"%s\"", name, names[0]);
+}
+
 static bool check_kind(
         const struct cluster *cluster, const struct device_kind *kind, struct err *err)
 {
@@ -117,18 +171,8 @@ static bool check_node(
         const struct cluster *cluster, const struct cluster_node *node, struct err *err)
 {
     const struct device_kind *kind = cluster_kind(cluster, node->kind);
-    if (kind == NULL) {
-        const char *names[64];
-        int n = cluster->n_kinds < 64 ? cluster->n_kinds : 64;
-        for (int i = 0; i < n; i++)
-            names[i] = cluster->kinds[i].name;
-        const char *near = str_nearest(node->kind, names, n);
-        return near != NULL ? err_at(err, node->kind_pos,
-                       "no kind is named \"%s\", did you mean \"%s\"?", node->kind, near)
-                            : err_at(err, node->kind_pos,
-                                    "no kind is named \"%s\", the first one is \"%s\"", node->kind,
-                                    names[0]);
-    }
+    if (kind == NULL)
+        return unknown_kind(cluster, node->kind, node->kind_pos, err);
     for (int i = 0; i < kind->n_threads; i++) {
         if (node->devices % kind->threads[i] != 0)
             return err_at(err, node->pos,
@@ -153,6 +197,11 @@ bool cluster_check(const struct cluster *cluster, struct err *err)
         if (!check_node(cluster, &cluster->nodes[i], err))
             return false;
     }
+    for (int i = 0; i < cluster->n_links; i++) {
+        const struct cluster_link *link = &cluster->links[i];
+        if (link->kind != NULL && cluster_kind(cluster, link->kind) == NULL)
+            return unknown_kind(cluster, link->kind, link->pos, err);
+    }
     if (cluster_devices(cluster) > 1 << 20)
         return err_at(err, cluster->nodes[0].pos, "found %lld devices, expected at most 1048576",
                 (long long)cluster_devices(cluster));
@@ -161,6 +210,8 @@ bool cluster_check(const struct cluster *cluster, struct err *err)
 
 bool cluster_read_file(struct cluster *out, const char *path, struct arena *arena, struct err *err)
 {
+    if (cluster_line_is(path))
+        return cluster_line_read(out, path, arena, err);
     if (!conf_read_file(out, &cluster_table, path, arena, err))
         return false;
     if (cluster_check(out, err))

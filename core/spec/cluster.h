@@ -36,8 +36,12 @@ struct cluster_node {
 struct cluster_link {
     const char *name; /* "shm", "nvlink", "ib" */
     bool inside;      /* joins devices of one node (true) or nodes (false) */
-    double rate;      /* bytes/s per device; 0 = unknown, measured figures win */
+    double rate; /* bytes/s per device, with rails of one rail; 0 = unknown, measured figures win */
     double latency_us;
+    int rails;      /* adapters of a machine that its devices share; 0 = rate is one device's own */
+    double sharing; /* how many times over the switches above are booked: 2 halves the rate */
+    const char *kind; /* only for devices of this kind; NULL = all */
+    struct pos pos;
 };
 
 struct cluster {
@@ -52,8 +56,13 @@ struct cluster {
 
 extern const struct conf_table cluster_table; /* "shardwright-cluster" 1 */
 
+/* path is a file, or a cluster in one line (cluster_line.h): "8x8:h200". */
 MUST_CHECK bool cluster_read_file(
         struct cluster *out, const char *path, struct arena *arena, struct err *err);
+/* The fastest link of a kind's devices, inside a machine or between machines; NULL when none states a rate.
+ * rate: what one device gets, rails and sharing reckoned in. */
+const struct cluster_link *cluster_best_link(
+        const struct cluster *cluster, const char *kind, bool inside, double *rate);
 /* Names resolve, counts are sane, threads divide devices; messages at the place. */
 MUST_CHECK bool cluster_check(const struct cluster *cluster, struct err *err);
 /* Devices in all. */

@@ -9,7 +9,8 @@
 
 #include <cmocka.h>
 
-#include "core/spec/cluster.h"
+#include "core/conf_json.h"
+#include "core/spec/cluster_line.h"
 
 #define HEAD "format: shardwright-cluster\nversion: 1\n"
 #define KIND "kinds: [{name: core, memory: 1GiB, threads: [1, 2]}]\n"
@@ -43,6 +44,88 @@ static void counts_and_kinds(void **state)
     assert_true(h200->memory_rate == 4.8e12 && h200->n_threads == 1 && h200->threads[0] == 1);
     assert_null(cluster_kind(&c, "b200"));
     assert_true(c.links[0].inside && c.links[0].latency_us == 2);
+    arena_free(&arena);
+}
+
+static void a_line_is_a_cluster_of_datasheets(void **state)
+{
+    (void)state;
+    struct arena arena = {0};
+    struct err err = {0};
+    struct cluster c;
+    double rate;
+    assert_true(cluster_read_file(&c, "64x8:a100+32x8:h200+1x4:a100", &arena, &err));
+    assert_int_equal(cluster_devices(&c), 772);
+    assert_int_equal(c.n_kinds, 2);
+    assert_int_equal(c.n_nodes, 3);
+    assert_int_equal(c.n_links, 4);
+    assert_true(cluster_kind(&c, "h200")->memory_bytes == INT64_C(141000000000));
+    assert_true(cluster_kind(&c, "a100-80")->flops == 312e12);
+    assert_string_equal(cluster_best_link(&c, "a100-80", true, &rate)->name, "nvlink");
+    assert_true(rate == 300e9);
+    assert_string_equal(cluster_best_link(&c, "h200", false, &rate)->name, "ib");
+    assert_true(rate == 50e9);
+    assert_false(cluster_line_is("8x8-h200.yaml"));
+    assert_false(cluster_line_is("examples/8x8:h200"));
+    arena_free(&arena);
+}
+
+static void bad_lines_are_refused(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *line, *message;
+    } cases[] = {
+            {"8x8:h20O", "8x8:h20O:1:5: no kind of device is known as \"h20O\", did you mean "
+                         "\"h20\"?"},
+            {"2x8:h100+8x8:tpuv9",
+                    "2x8:h100+8x8:tpuv9:1:14: no kind of device is known as \"tpuv9\", expected "
+                    "one "
+                    "of a100-40, a100-80, b200, h100, h20, h200, l4, l40s, mi300x, or a cluster "
+                    "file"},
+            {"0x8:h200", "0x8:h200:1:1: expected NODESxDEVICES:KIND such as 8x8:h200, several "
+                         "joined by +, with 1 to 65536 nodes of 1 to 4096 devices"},
+            {"1x8:h200+", "1x8:h200+:1:10: expected NODESxDEVICES:KIND such as 8x8:h200, several "
+                          "joined by +, with 1 to 65536 nodes of 1 to 4096 devices"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct arena arena = {0};
+        struct err err = {0};
+        struct cluster c;
+        assert_false(cluster_read_file(&c, cases[i].line, &arena, &err));
+        assert_string_equal(err.text, cases[i].message);
+        arena_free(&arena);
+    }
+}
+
+/* Rails are shared by the devices of a machine, uplinks by machines; a kind has its own links. */
+static void links_say_what_a_device_gets(void **state)
+{
+    (void)state;
+    struct arena arena = {0};
+    struct err err = {0};
+    struct cluster c;
+    double rate;
+    const char *text = HEAD "kinds: [{name: old, memory: 1GiB}, {name: new, memory: 1GiB}]\n"
+                            "nodes: [{kind: old, devices: 8}, {kind: new, devices: 4}]\n"
+                            "links:\n"
+                            "  - {name: ib, rate: 40GB/s, rails: 2, sharing: 2}\n"
+                            "  - {name: roce, rate: 8GB/s, kind: old}\n";
+    assert_true(try_read(&c, text, &arena, &err));
+    assert_string_equal(cluster_best_link(&c, "new", false, &rate)->name, "ib");
+    assert_true(rate == 10e9);
+    assert_string_equal(cluster_best_link(&c, "old", false, &rate)->name, "roce");
+    assert_true(rate == 8e9);
+    assert_null(cluster_best_link(&c, "old", true, &rate));
+    struct json_writer w = {0};
+    json_object_begin(&w, NULL);
+    conf_put_json(&w, &c, &cluster_table);
+    json_end(&w);
+    assert_non_null(strstr(w.text, "\"memory_bytes\":1073741824"));
+    assert_non_null(strstr(w.text, "\"rate_bytes_per_s\":40000000000"));
+    assert_non_null(strstr(w.text, "\"type\":\"cpu\""));
+    assert_non_null(strstr(w.text, "\"threads\":[1]"));
+    json_writer_free(&w);
     arena_free(&arena);
 }
 
@@ -136,6 +219,9 @@ int main(void)
     const struct CMUnitTest tests[] = {
             cmocka_unit_test(counts_and_kinds),
             cmocka_unit_test(bad_clusters_are_refused),
+            cmocka_unit_test(a_line_is_a_cluster_of_datasheets),
+            cmocka_unit_test(bad_lines_are_refused),
+            cmocka_unit_test(links_say_what_a_device_gets),
             cmocka_unit_test(files_are_named),
             cmocka_unit_test(shipped_examples_are_read),
     };
