@@ -5,13 +5,17 @@
 
 #include "cli/costs.h"
 #include "cli/plan_json.h"
+#include "cli/plan_sweep.h"
 #include "core/file.h"
 #include "core/log.h"
 #include "core/str.h"
 #include "planner/planner.h"
+#include "planner/what_if.h"
 
 struct plan_options {
-    const char *cluster, *workload, *db, *force, *out, *export_lp;
+    const char *cluster, *workload, *db, *force, *out, *export_lp, *sweep;
+    const char *const *what_if;
+    int n_what_if;
     int dtype, kv_dtype, objective, simulate;
     bool deterministic, reproducible, explain;
     double time_limit_s;
@@ -39,6 +43,12 @@ static const struct opt opts[] = {
         {"force", 0, OPT_STRING, AT(force), .value = "KEY=VALUE,...",
                 .help = "insist on tp, pp, dp, ep, adp, threads, layers (10+18), max_seqs, "
                         "max_tokens, in_flight or kv_blocks"},
+        {"what-if", 0, OPT_STRINGS, AT(what_if), AT(n_what_if), .value = "TARGET=VALUE",
+                .help = "another cluster: h200.memory=2x, .compute, .bandwidth, .price, .count, "
+                        "link.ib.bandwidth=50GB/s, .latency; may be given again"},
+        {"sweep", 0, OPT_STRING, AT(sweep), .value = "TARGET=FROM..TO",
+                .help = "a plan for each of seven values, such as h200.memory=0.5x..4x (/N for N); "
+                        "--output is a directory then, for sweep.csv and report.html"},
         {"deterministic", 0, OPT_FLAG, AT(deterministic),
                 .help = "the same tokens for every plan, bit for bit; slower"},
         {"reproducible", 0, OPT_FLAG, AT(reproducible),
@@ -160,6 +170,18 @@ static bool read_files(struct plan_files *f, const struct cli *cli, const struct
            && costs_read(&f->profiles, &f->n_profiles, o->db, &f->cluster, cli->arena, cli->err);
 }
 
+/* The cluster and its costs as --what-if wants them. */
+static bool change_files(struct plan_files *f, const struct cli *cli, const struct plan_options *o)
+{
+    struct what_if what = {f->cluster, f->profiles, f->n_profiles};
+    for (int i = 0; i < o->n_what_if; i++)
+        if (!what_if_apply(&what, o->what_if[i], cli->arena, cli->err))
+            return false;
+    f->cluster = what.cluster;
+    f->profiles = what.profiles;
+    return true;
+}
+
 static bool run(struct cli *cli, void *options)
 {
     const struct plan_options *o = options;
@@ -172,7 +194,7 @@ static bool run(struct cli *cli, void *options)
             .simulate_best = o->simulate,
             .time_limit_s = o->time_limit_s,
             .export_lp = o->export_lp};
-    if (!read_files(&files, cli, o))
+    if (!read_files(&files, cli, o) || !change_files(&files, cli, o))
         return false;
     if (o->force != NULL && !plan_force_parse(&input.force, o->force, cli->arena, cli->err))
         return false;
@@ -182,6 +204,8 @@ static bool run(struct cli *cli, void *options)
     input.requests = &files.requests;
     input.profile = files.n_profiles > 0 ? files.profiles : NULL;
     input.n_profiles = files.n_profiles;
+    if (o->sweep != NULL)
+        return plan_sweep(cli, &input, o->sweep, o->workload, o->out);
     struct plan plan;
     if (!planner_run(&plan, &input, cli->arena, cli->err))
         return false;
@@ -211,7 +235,8 @@ const struct command command_plan = {
                 "service objectives is chosen.\n\nExit status 1: no plan is legal and fits; the "
                 "message says what would.",
         .examples = "shardwright plan qwen3-0.6b -c cpu.yaml -w chat.yaml --db costs.db -o p.yaml\n"
-                    "shardwright plan qwen3-0.6b -c cpu.yaml -w chat.yaml --force tp=2,pp=1",
+                    "shardwright plan qwen3-0.6b -c cpu.yaml -w chat.yaml --force tp=2,pp=1\n"
+                    "shardwright plan qwen3-32b -c 4x8:h200 -w chat.yaml --sweep h200.count=8..32",
         .opts = opts,
         .options_size = sizeof(struct plan_options),
         .min_operands = 1,
