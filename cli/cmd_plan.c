@@ -6,6 +6,7 @@
 #include "cli/costs.h"
 #include "cli/plan_json.h"
 #include "cli/plan_sweep.h"
+#include "cli/plan_table.h"
 #include "core/file.h"
 #include "core/log.h"
 #include "core/str.h"
@@ -13,7 +14,7 @@
 #include "planner/what_if.h"
 
 struct plan_options {
-    const char *cluster, *workload, *db, *force, *out, *export_lp, *sweep;
+    const char *cluster, *workload, *db, *force, *out, *export_lp, *sweep, *table;
     const char *const *what_if;
     int n_what_if;
     int dtype, kv_dtype, objective, simulate;
@@ -28,9 +29,9 @@ static const char *const cache_dtypes[] = {"weights", "f32", "bf16", "f16", "f8"
 
 #define AT(field) offsetof(struct plan_options, field)
 static const struct opt opts[] = {
-        {"cluster", 'c', OPT_STRING, AT(cluster), .value = "FILE", .required = true,
+        {"cluster", 'c', OPT_STRING, AT(cluster), .value = "FILE",
                 .help = "machines, devices and links: a file, or a line such as 8x8:h200"},
-        {"workload", 'w', OPT_STRING, AT(workload), .value = "FILE", .required = true,
+        {"workload", 'w', OPT_STRING, AT(workload), .value = "FILE",
                 .help = "requests and service objectives"},
         {"db", 0, OPT_STRING, AT(db), .value = "FILE",
                 .help = "measured costs; without it the cluster's datasheet figures"},
@@ -49,6 +50,10 @@ static const struct opt opts[] = {
         {"sweep", 0, OPT_STRING, AT(sweep), .value = "TARGET=FROM..TO",
                 .help = "a plan for each of seven values, such as h200.memory=0.5x..4x (/N for N); "
                         "--output is a directory then, for sweep.csv and report.html"},
+        {"table", 0, OPT_STRING, AT(table), .value = "FILE",
+                .help = "solve a plain table of times and memory (docs/formats/table.md) instead "
+                        "of "
+                        "a model"},
         {"deterministic", 0, OPT_FLAG, AT(deterministic),
                 .help = "the same tokens for every plan, bit for bit; slower"},
         {"reproducible", 0, OPT_FLAG, AT(reproducible),
@@ -182,9 +187,38 @@ static bool change_files(struct plan_files *f, const struct cli *cli, const stru
     return true;
 }
 
+/* A model needs a cluster and a workload, a table says it all. */
+static bool check_inputs(const struct cli *cli, const struct plan_options *o)
+{
+    bool table = o->table != NULL;
+    const char *what = NULL;
+    if (table && cli->argc > 0)
+        return err_set(cli->err, ERR_INPUT,
+                "unexpected \"%s\": --table %s takes the place of a model (see shardwright plan "
+                "--help)",
+                cli->argv[0], o->table);
+    if (!table && cli->argc == 0)
+        what = "MODEL";
+    else if (!table && o->cluster == NULL)
+        what = "--cluster FILE";
+    else if (!table && o->workload == NULL)
+        what = "--workload FILE";
+    return what == NULL
+           || err_set(cli->err, ERR_INPUT,
+                   "%s is missing: shardwright plan MODEL --cluster FILE --workload FILE (see "
+                   "shardwright plan --help)",
+                   what);
+}
+
 static bool run(struct cli *cli, void *options)
 {
     const struct plan_options *o = options;
+    if (!check_inputs(cli, o))
+        return false;
+    if (o->table != NULL) {
+        struct columns_options solve = {.time_limit_s = o->time_limit_s, .export_lp = o->export_lp};
+        return plan_table_run(cli, o->table, &solve);
+    }
     struct plan_files files = {0};
     struct planner_input input = {.objective = o->objective,
             .dtype = (enum dtype)o->dtype,
@@ -225,7 +259,7 @@ static bool run(struct cli *cli, void *options)
 const struct command command_plan = {
         .name = "plan",
         .summary = "find the best plan for a model on a cluster, with proof",
-        .usage = "MODEL",
+        .usage = "[MODEL]",
         .description =
                 "Chooses how many replicas there are, which layers go on which devices, how each "
                 "stage is split and how large batches may be, and predicts what that delivers for "
@@ -239,7 +273,7 @@ const struct command command_plan = {
                     "shardwright plan qwen3-32b -c 4x8:h200 -w chat.yaml --sweep h200.count=8..32",
         .opts = opts,
         .options_size = sizeof(struct plan_options),
-        .min_operands = 1,
+        .min_operands = 0,
         .max_operands = 1,
         .run = run,
 };

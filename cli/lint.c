@@ -9,6 +9,7 @@
 #include "core/spec/plan.h"
 #include "core/spec/workload.h"
 #include "models/model.h"
+#include "planner/instance_file.h"
 
 static bool lint_help(const char *where, const char *name, const char *help, struct err *err)
 {
@@ -72,8 +73,8 @@ static bool lint_conf(const struct conf_table *table, const char *where, struct 
 
 bool lint_tables(const struct command *const *commands, const struct opt *global, struct err *err)
 {
-    const struct conf_table *const formats[] = {
-            &cluster_table, &workload_table, &plan_table, &model_table, &expert_map_table, NULL};
+    const struct conf_table *const formats[] = {&cluster_table, &workload_table, &plan_table,
+            &model_table, &expert_map_table, &instance_file_table, NULL};
     for (const struct opt *opt = global; opt->name; opt++)
         if (!lint_help("every command", opt->name, opt->help, err))
             return false;
@@ -117,6 +118,12 @@ static bool file_expert_map(const char *path, struct arena *arena, struct err *e
     return expert_map_read_file(&map, path, arena, err);
 }
 
+static bool file_instance(const char *path, struct arena *arena, struct err *err)
+{
+    struct instance_file file;
+    return instance_file_read(&file, path, arena, err);
+}
+
 bool lint_file(const char *path, struct arena *arena, struct err *err)
 {
     static const struct {
@@ -128,6 +135,7 @@ bool lint_file(const char *path, struct arena *arena, struct err *err)
             {&plan_table, file_plan},
             {&model_table, file_model},
             {&expert_map_table, file_expert_map},
+            {&instance_file_table, file_instance},
     };
     char *text = NULL;
     int64_t len = 0;

@@ -48,13 +48,13 @@ struct experts_pricing {
 
 /* Room for everything but the patterns; false when the table would be too large. */
 bool experts_pricing_init(
-        struct experts_pricing *p, const struct experts_state *s, struct arena *arena);
+        struct experts_pricing *b, const struct experts_state *s, struct arena *arena);
 /* Sets the cap, forgets the patterns and begins with one for each expert; false when even the least
  * numbers of replicas are too many. */
-bool experts_pricing_start(struct experts_pricing *p, double cap);
-void experts_pricing_add(struct experts_pricing *p, const struct experts_item *items, int n);
+bool experts_pricing_start(struct experts_pricing *b, double cap);
+void experts_pricing_add(struct experts_pricing *b, const struct experts_item *items, int n);
 /* Looks at price; patterns that master does not know are added. Returns the worth of the best one, or a
  * little more. */
-double experts_pricing_look(struct experts_pricing *p);
+double experts_pricing_look(struct experts_pricing *b);
 
 #endif

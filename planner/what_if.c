@@ -244,7 +244,7 @@ static bool add_kind(
                                      "no kind is named \"%s\", in the cluster the first one is "
                                      "\"%s\", and datasheets are known of %s",
                                      c->name, names[0], device_sheet_names()));
-    double count;
+    double count = 0;
     if (c->aspect != ASPECT_COUNT || c->factor)
         return bad(c, err,
                 arena_printf(arena, "the cluster has no %s: say first how many, %s.count=8",
@@ -279,7 +279,7 @@ static bool change_one_link(struct what_if *what, const struct change *c, struct
 {
     bool latency = c->aspect == ASPECT_LATENCY;
     double old = latency ? link->latency_us : link->rate;
-    double value;
+    double value = old;
     double times = 1;
     if (!new_value(&value, c, old, err)
             || (what->n_profiles > 0 && !ratio(&times, c, old, value, err)))
@@ -388,8 +388,8 @@ bool what_if_sweep_read(
     char *range = arena_strdup(arena, equals != NULL ? equals + 1 : "");
     char *slash = strchr(range, '/');
     int64_t n = 7;
-    double lo;
-    double hi;
+    double lo = 1;
+    double hi = 1;
     if (slash != NULL) {
         *slash = '\0';
         if (!str_to_i64(&n, slash + 1, err))

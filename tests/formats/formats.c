@@ -12,6 +12,7 @@
 #include "core/spec/plan.h"
 #include "core/spec/workload.h"
 #include "models/model.h"
+#include "planner/instance_file.h"
 
 #define BEGIN "<!-- table: written by tests/formats -->\n"
 #define END   "<!-- end of table -->\n"
@@ -98,7 +99,8 @@ int main(int argc, char **argv)
 {
     const struct page pages[] = {{"cluster", &cluster_table, check_cluster},
             {"workload", &workload_table, check_workload}, {"plan", &plan_table, check_plan},
-            {"model", &model_table, NULL}, {"experts", &expert_map_table, check_expert_map}};
+            {"model", &model_table, NULL}, {"experts", &expert_map_table, check_expert_map},
+            {"table", &instance_file_table, NULL}};
     if (argc < 2) {
         fprintf(stderr, "usage: %s DIRECTORY [--update]\n", argv[0]);
         return 2;
