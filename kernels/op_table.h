@@ -9,8 +9,8 @@
  * m, n and threads are used for it, the same on AVX2 and AVX-512 (portable code cannot fuse multiply and add,
  * and rounds differently), and gemms with k_chunks > 1 add the chunks in a binary tree over k, so that a
  * tensor-parallel sum over ranks in a binary tree (coll_all_reduce) gives the same bits as one rank. A bias
- * goes to the first chunk: the rank that has it passes it, the others none. mla_prefill computes as
- * mla_decode does, so that it does not matter whether a position was prefilled or decoded.
+ * goes to the first chunk: the rank that has it passes it, the others none. mla_prefill always
+ * computes as mla_decode does, so that it does not matter whether a position was prefilled or decoded.
  */
 #ifndef KERNELS_OP_TABLE_H
 #define KERNELS_OP_TABLE_H

@@ -198,6 +198,27 @@ static double mla_bytes(const double *d, double size, bool decode)
     return size * mla_weights(d) + cached * (d[5] + MLA_ROPE) * d[6] / 8 + 8 * rows * d[3];
 }
 
+/* Latents to keys and values, then as attention_prefill. */
+static double expanded_flop(const double *d, double pairs)
+{
+    return d[2] * (2 * d[1] * d[3] * d[5] + pairs * (2 * (d[5] + d[4]) + 4));
+}
+
+/* Queries into the latents' space, attention over those, and out of it. */
+static double absorbed_flop(const double *d, double pairs)
+{
+    return d[2] * (2 * d[0] * d[3] * d[5] + pairs * (4 * d[3] + 2 * d[4] + 4));
+}
+
+bool op_mla_absorbs(const struct op *op)
+{
+    double d[OP_DIMS];
+    for (int i = 0; i < OP_DIMS; i++)
+        d[i] = (double)op->dim[i];
+    double pairs = causal_pairs(d[0], d[1], 0);
+    return absorbed_flop(d, pairs) < expanded_flop(d, pairs);
+}
+
 /*
  * Multiplications and additions count one each. Exponentials, divisions and roots count one, which is far
  * from their price; the ops that have many are bound by memory.
@@ -233,11 +254,12 @@ double op_flop(const struct op *op)
         return local_rows(d[0], d[2], d[3], d[4]) * d[1] * 2;
     case OP_SAMPLE:
         return d[0] * d[1];
-    case OP_MLA_PREFILL: /* latents to keys and values, then as attention_prefill */
-        return d[2]
-               * (2 * d[1] * d[3] * d[5] + causal_pairs(d[0], d[1], 0) * (2 * (d[5] + d[4]) + 4));
-    case OP_MLA_DECODE: /* queries into the latents' space, attention over those, and out of it */
-        return d[0] * d[2] * (2 * d[3] * d[5] + d[1] * (4 * d[3] + 2 * d[4] + 4));
+    case OP_MLA_PREFILL: {
+        double pairs = causal_pairs(d[0], d[1], 0);
+        return op_mla_absorbs(op) ? absorbed_flop(d, pairs) : expanded_flop(d, pairs);
+    }
+    case OP_MLA_DECODE:
+        return absorbed_flop(d, d[0] * d[1]);
     case OP_MLA_ROPE:
         return d[0] * (4 * d[2] + 3 * (d[1] + 1) * d[3]);
     case OP_ALL_REDUCE:

@@ -20,7 +20,7 @@
  *   embedding          m       hidden
  *   sample             m       vocab                                          arg max (greedy)
  *   copy               bytes
- *   mla_prefill        q_len   kv_len    heads     rank      rope      expanded  one sequence; over expanded latents
+ *   mla_prefill        q_len   kv_len    heads     rank      rope      expanded  one sequence; over expanded latents, or as mla_decode
  *   mla_decode         batch   kv_len    heads     rank      rope      expanded  over the latents themselves
  *   mla_rope           m       heads     rank      rope      nope             norms and rotates, writes latents to the cache
  *   moe                m       hidden    inter     local     experts   top_k     skew      permute, expert_gemm and combine in one
@@ -116,6 +116,9 @@ bool op_is_collective(enum op_kind kind);
 bool op_is_attention(enum op_kind kind);
 /* ... whose keys include their queries: d1 >= d0. */
 bool op_is_prefill(enum op_kind kind);
+/* mla_prefill of queries so few that attending over the latents, as mla_decode does, is less arithmetic than
+ * expanding them. */
+bool op_mla_absorbs(const struct op *op);
 /* Names of the dimensions of a kind, for tables and CSV; "" for unused ones. */
 const char *op_dim_name(enum op_kind kind, int dim);
 /* Whether a text shows the dimension: it has a name, and is not one that only imports have and that is 0. */

@@ -222,8 +222,10 @@ static void expand_part(void *arg, int part, int parts)
 
 void cpu_mla_prefill(struct dev *dev, const struct op *op, const struct op_args *args)
 {
-    /* A position's bits must not depend on whether it was prefilled or decoded. */
-    if (dev_deterministic(dev)) {
+    /* Few queries do not pay for expanding what they attend to: 8 heads of DeepSeek-V3 over 2,048 positions take 5 ms
+     * instead of 35 for 16 queries, as much for 128, 83 instead of 62 for 256. Deterministic devices always absorb:
+     * bits must not depend on whether a position was prefilled or decoded. */
+    if (dev_deterministic(dev) || op_mla_absorbs(op)) {
         cpu_mla_decode(dev, op, args);
         return;
     }

@@ -90,6 +90,13 @@ static void flop_and_bytes_by_hand(void **state)
                     2 * 2 * 5 * 8 + 8 * 3 * 2 * 8},
             {{OP_ATTENTION_DECODE, DTYPE_BF16, 1, 1, {2, 5, 2, 1, 8}}, 2 * 5 * 2 * 36,
                     2 * (2 * 2 * 5 * 8 + 8 * 2 * 8)},
+            /* 2 heads, rank 6, rotated 2, keys and values 8: one query of 5 positions absorbs, 4 of 4 expand */
+            {{OP_MLA_PREFILL, DTYPE_BF16, 1, 1, {1, 5, 2, 6, 2, 8}}, 2 * (96 + 5 * 32),
+                    2 * 6 * 2 * 8 + 2 * 5 * 8 + 4 * 2 * 10},
+            {{OP_MLA_PREFILL, DTYPE_BF16, 1, 1, {4, 4, 2, 6, 2, 8}}, 2 * (4 * 96 + 10 * 24),
+                    2 * 6 * 2 * 8 + 2 * 4 * 8 + 4 * 4 * 2 * 10},
+            {{OP_MLA_DECODE, DTYPE_BF16, 1, 1, {2, 5, 2, 6, 2, 8}}, 2 * 2 * (96 + 5 * 32),
+                    2 * 6 * 2 * 8 + 2 * (2 * 5 * 8 + 4 * 2 * 10)},
             {{OP_RMSNORM, DTYPE_F32, 1, 1, {2, 8, 1}}, 80, 4 * 8 * 9},
             {{OP_ACTIVATION, DTYPE_F32, 1, 1, {2, 8}}, 64, 192},
             /* 4 tokens, top 2 of 8 experts, 4 of them here: 4 rows */

@@ -69,6 +69,7 @@ static const struct shape shapes[] = {
     {{OP_MLA_PREFILL, F32, 2, 1, {21, 50, 3, 20, 6, 14}}, 1e-5},
     {{OP_MLA_PREFILL, BF16, 2, 1, {35, 300, 2, 40, 16, 24}}, 2e-5},
     {{OP_MLA_PREFILL, BF16, 2, 1, {70, 70, 4, 64, 8, 33}}, 2e-5},
+    {{OP_MLA_PREFILL, BF16, 2, 1, {5, 100, 6, 40, 8, 24}}, 2e-5},
     {{OP_MLA_DECODE, F32, 2, 1, {1, 1, 1, 4, 2, 5}}, 1e-5},
     {{OP_MLA_DECODE, F32, 2, 1, {5, 33, 6, 20, 6, 14}}, 1e-5},
     {{OP_MLA_DECODE, BF16, 2, 1, {3, 130, 40, 33, 10, 24}}, 2e-5},
