@@ -156,8 +156,8 @@ bool weights_copy_turned(void *out, enum dtype dtype, const struct weights *weig
 {
     struct slice_2d span = slice;
     int64_t cols = 0, each = TURN_RUN / step;
-    float wide[TURN_RUN], *wide_out = out;
-    uint16_t narrow[TURN_RUN], *narrow_out = out;
+    float wide[TURN_RUN] = {0}, *wide_out = out;
+    uint16_t narrow[TURN_RUN] = {0}, *narrow_out = out;
 
     span.cols = slice.cols > 0 ? (slice.cols - 1) * step + 1 : 0;
     const struct named *t = find(weights, name, dtype, span, &cols, err);

@@ -250,31 +250,31 @@ static void run_attention(
     engine_all_reduce(engine, place->tp_coll, work[WORK_R], engine->step.rows * model->hidden);
 }
 
-void engine_mlp(struct engine *engine, const struct layer_weights *layer, int64_t whole)
+void engine_mlp(struct engine *engine, const struct layer_weights *layer, int64_t inter)
 {
     const struct model *model = engine->model;
     const struct place *place = engine->place;
-    int64_t inter = whole / place->split.tp;
+    int64_t mine = inter / place->split.tp;
     struct op op = engine_op(engine, OP_ACTIVATION, DTYPE_F32);
     void **work = engine->work;
-    struct op_args args = {.activation = {work[WORK_GATE_UP], 2 * inter, work[WORK_ACTIVATION]}};
+    struct op_args args = {.activation = {work[WORK_GATE_UP], 2 * mine, work[WORK_ACTIVATION]}};
 
-    engine_gemm(engine, 2 * inter, model->hidden,
+    engine_gemm(engine, 2 * mine, model->hidden,
             &(struct gemm_args){.x = work[WORK_H],
                     .ldx = model->hidden,
                     .w = layer->buffer[WEIGHT_GATE_UP],
                     .y = work[WORK_GATE_UP],
-                    .ldy = 2 * inter});
+                    .ldy = 2 * mine});
     op.dim[0] = engine->step.rows;
-    op.dim[1] = inter;
+    op.dim[1] = mine;
     engine_do(engine, &op, &args);
-    engine_gemm(engine, model->hidden, inter,
+    engine_gemm(engine, model->hidden, mine,
             &(struct gemm_args){.x = work[WORK_ACTIVATION],
-                    .ldx = inter,
+                    .ldx = mine,
                     .w = layer->buffer[WEIGHT_DOWN],
                     .y = work[WORK_R],
                     .ldy = model->hidden,
-                    .k_chunks = graph_k_chunks(whole) / place->split.tp});
+                    .k_chunks = graph_k_chunks(inter) / place->split.tp});
 }
 
 static void run_embedding(struct engine *engine)

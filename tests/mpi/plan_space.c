@@ -27,7 +27,8 @@ enum {
     SAMPLING_WAYS = 2
 };
 
-static const char *const model_names[] = {"tiny-llama", "tiny-qwen3-moe"};
+static const char *const model_names[] = {
+        "tiny-llama", "tiny-qwen3-moe", "tiny-deepseek-v3", "tiny-gpt-oss"};
 enum {
     MODELS = sizeof model_names / sizeof model_names[0]
 };

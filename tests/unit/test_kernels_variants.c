@@ -87,7 +87,7 @@ static void routing_agrees_with_the_reference(void **state)
     };
     (void)state;
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
-        struct routed got, expected;
+        struct routed got = {0}, expected = {0};
         route(fast, cases[i], &got);
         route(slow, cases[i], &expected);
         assert_memory_equal(got.expert, expected.expert, sizeof(got.expert));
@@ -102,8 +102,8 @@ static void routing_agrees_with_the_reference(void **state)
 static void groups_and_bias_choose_and_scores_weigh(void **state)
 {
     static const float x[] = {1}, w[] = {0, 1, 2, -1, 0.5f, 1.25f}, bias[] = {0, 0, 0, 0, 9, 0};
-    int32_t expert[2];
-    float weight[2];
+    int32_t expert[2] = {0};
+    float weight[2] = {0};
     struct op op = {OP_ROUTER, DTYPE_F32, 1, 1, {1, 1, 6, 2}};
     struct op_args args = {.router = {.x = x,
                                    .w = w,
@@ -115,10 +115,9 @@ static void groups_and_bias_choose_and_scores_weigh(void **state)
                                    .scale = 2,
                                    .expert = expert,
                                    .weight = weight}};
-    struct dev *devs[] = {fast, slow};
     (void)state;
     for (int i = 0; i < 2; i++) {
-        op_run(devs[i], &op, &args);
+        op_run(i ? slow : fast, &op, &args);
         assert_int_equal(expert[0], 4);
         assert_int_equal(expert[1], 5);
         float a = 1 / (1 + expf(-0.5f)), b = 1 / (1 + expf(-1.25f));
@@ -223,7 +222,6 @@ static void the_clamp_is_that_of_gpt_oss(void **state)
     static const float x[] = {1}, up[] = {9, -9}, down[] = {1};
     static const int32_t offsets[] = {0, 1};
     struct op op = {OP_EXPERT_GEMM, DTYPE_F32, 1, 1, {1, 1, 1, 1, 1, 1}};
-    struct dev *devs[] = {fast, slow};
     (void)state;
     for (int i = 0; i < 2; i++) {
         float out = 0, scratch[3];
@@ -234,7 +232,7 @@ static void the_clamp_is_that_of_gpt_oss(void **state)
                                        .out = &out,
                                        .scratch = scratch,
                                        .clamp = 7}};
-        op_run(devs[i], &op, &args);
+        op_run(i ? slow : fast, &op, &args);
         check_near(&out, (float[]){-41.99972f}, 1, 1e-6f);
     }
 }
@@ -273,7 +271,8 @@ static void combine_adds_to_what_is_there(void **state)
 
 static void norms_read_rows_that_lie_apart(void **state)
 {
-    float *x = noise(3 * 50, 1), *gain = noise(HIDDEN, 2), got[3 * HIDDEN], expected[3 * HIDDEN];
+    float *x = noise(3 * 50, 1), *gain = noise(HIDDEN, 2), got[3 * HIDDEN] = {0},
+          expected[3 * HIDDEN] = {0};
     struct op op = {OP_RMSNORM, DTYPE_F32, 1, 1, {3, HIDDEN, 0}};
     struct op_args args = {.rmsnorm = {x, NULL, gain, got, 1e-6f, 50}};
     (void)state;

@@ -11,7 +11,7 @@
 struct published {
     const char *name;
     int64_t dims;
-    int every;
+    int64_t every;
     double frequency[8]; /* every `every`-th */
     double scale, attention_scale;
 };
@@ -46,10 +46,11 @@ static void frequencies_equal_published_ones(void **state)
             fail_msg("%s", err.text);
         assert_int_equal(rope_dims(&model), p->dims);
         rope_frequencies(frequency, &model);
-        for (int k = 0; k < 8; k++)
+        for (int64_t k = 0; k < 8; k++)
             if (fabs((double)frequency[k * p->every] / p->frequency[k] - 1) > 3e-7)
-                fail_msg("%s: frequency %d is %.9g, expected %.9g", p->name, k * p->every,
-                        (double)frequency[k * p->every], p->frequency[k]);
+                fail_msg("%s: frequency %lld is %.9g, expected %.9g", p->name,
+                        (long long)(k * p->every), (double)frequency[k * p->every],
+                        p->frequency[k]);
         assert_true(fabs(rope_scale(&model) - p->scale) < 1e-12);
         assert_true(fabs(rope_attention_scale(&model) / p->attention_scale - 1) < 1e-6);
         model.rope.attention_factor = 1.5;
