@@ -41,9 +41,30 @@ extern const struct command command_doctor, command_profile, command_plan, comma
         command_report, command_gate, command_weights, command_model, command_db, command_simulate,
         command_import, command_version, command_experts;
 
+/* Which ranks a command needs, and where. */
+struct cli_ranks {
+    int n;
+    const int *machines;      /* of each rank, counted from 0; NULL = all on one */
+    const char *const *hosts; /* names of the machines; n_hosts = 0: they have none */
+    int n_hosts;
+    const char *option_hosts; /* --hosts a,b,...: names that win over those, or NULL */
+    const char *rsh;          /* --rsh, or NULL */
+};
 /* Runs the command as n ranks: starts them (this same command line) when not yet inside a job, and then
  * *inside is false, cli->status is the job's exit status and the caller returns true at once; otherwise
- * *inside is true and *ranks is open (main closes it). n = 1 outside a job starts nothing. */
-MUST_CHECK bool cli_ranks(struct cli *cli, int n, struct ranks **ranks, bool *inside);
+ * *inside is true and *ranks is open (main closes it). n = 1 on this host outside a job starts nothing. */
+MUST_CHECK bool cli_ranks(
+        struct cli *cli, const struct cli_ranks *wanted, struct ranks **ranks, bool *inside);
+/* After a failure before cli_ranks inside a job: every rank learns of it, and one of them tells. */
+void cli_fail_together(struct cli *cli);
+/* Rows of an option table for a struct with `hosts` and `rsh`. */
+#define CLI_HOSTS_OPTS(AT)                                                                        \
+    {"hosts", 0, OPT_STRING, AT(hosts), .value = "A,B,...",                                       \
+            .help = "names of the machines, in the cluster's order; default: those of the file"}, \
+    {                                                                                             \
+        "rsh", 0, OPT_STRING, AT(rsh),                                                            \
+                .value = "PROGRAM",                                                               \
+                .help = "starts ranks on other machines in place of ssh: PROGRAM HOST COMMAND..." \
+    }
 
 #endif

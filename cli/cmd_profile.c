@@ -345,7 +345,8 @@ static bool run(struct cli *cli, void *self)
     if (!check_machine(node, options, &cluster, cli->err))
         return false;
     int n = options->dry_run || options->replay ? 1 : node->devices;
-    if (!cli_ranks(cli, n, &ranks, &inside))
+    const struct cli_ranks wanted = {.n = n};
+    if (!cli_ranks(cli, &wanted, &ranks, &inside))
         return false;
     if (!inside)
         return true;

@@ -2,6 +2,7 @@
 
 #include <math.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "cli/run_files.h"
 #include "cli/run_show.h"
@@ -14,7 +15,7 @@
 #include "runtime/runtime.h"
 
 struct run_options {
-    const char *weights, *model, *workload, *db, *prompts, *tokens, *logits;
+    const char *weights, *model, *workload, *db, *prompts, *tokens, *logits, *hosts, *rsh;
     int64_t random, stop;
     int isa, warmup;
     double time_limit_s;
@@ -26,7 +27,8 @@ static const struct opt opts[] = {
         {"workload", 'w', OPT_STRING, AT(workload), .value = "FILE",
                 .help = "requests to serve; default: the workload the plan names"},
         {"weights", 0, OPT_STRING, AT(weights), .value = "DIR",
-                .help = "checkpoint; default: where the model lies, else random weights"},
+                .help = "checkpoint, %h = the host's name; default: where the model lies, else "
+                        "random weights"},
         {"random", 0, OPT_I64, AT(random), .value = "SEED", .def = "-1",
                 .help = "random weights from this seed, made in memory"},
         {"model", 'm', OPT_STRING, AT(model), .value = "MODEL",
@@ -48,6 +50,7 @@ static const struct opt opts[] = {
         {"time-limit", 0, OPT_SECONDS, AT(time_limit_s), .value = "TIME", .def = "0s",
                 .help = "stop after this time, with status 3 and what was measured so far; 0s = "
                         "none"},
+        CLI_HOSTS_OPTS(AT),
         {NULL},
 };
 
@@ -144,8 +147,18 @@ static bool close_store(
     return kept;
 }
 
+/* %h is the name of the host that the rank is on. */
+static const char *weights_here(const char *path, struct arena *arena)
+{
+    const char *mark = strstr(path, "%h");
+    char name[64] = "";
+    if (!mark || gethostname(name, sizeof name - 1) != 0)
+        return path;
+    return arena_printf(arena, "%.*s%s%s", (int)(mark - path), path, name, mark + 2);
+}
+
 static void fill_options(struct runtime_options *out, const struct run_input *in,
-        const struct run_options *o, struct store *store)
+        const struct run_options *o, struct store *store, struct arena *arena)
 {
     static const double default_balance = 8;
     const struct profile *p = &store->profile;
@@ -154,7 +167,7 @@ static void fill_options(struct runtime_options *out, const struct run_input *in
             .plan = &in->plan,
             .model = &in->model,
             .weights = o->random >= 0 ? NULL
-                       : o->weights   ? o->weights
+                       : o->weights   ? weights_here(o->weights, arena)
                                       : in->model.path,
             .workload = &in->workload,
             .requests = &in->requests,
@@ -192,7 +205,7 @@ static bool run_ranks(
 
     ok = ranks_agree(
             ranks, !first || open_store(&store, in, o->db, cli->arena, cli->err), cli->err);
-    fill_options(&options, in, o, &store);
+    fill_options(&options, in, o, &store, cli->arena);
     if (o->stop >= 0) {
         options.stop_ids = &stop;
         options.n_stop_ids = 1;
@@ -222,7 +235,13 @@ static bool run(struct cli *cli, void *options)
         return err_set(cli->err, ERR_INPUT, "--weights and --random exclude each other: give one");
     if (!run_read(&in, cli, cli->argv[0], o->model, o->workload, o->prompts))
         return false;
-    if (!model_runs(&in.model, cli->err) || !cli_ranks(cli, in.plan.n_ranks, &ranks, &inside))
+    const struct cli_ranks wanted = {.n = in.plan.n_ranks,
+            .machines = in.plan.n_machines > 0 ? in.plan.machines : NULL,
+            .hosts = in.plan.hosts,
+            .n_hosts = in.plan.n_hosts,
+            .option_hosts = o->hosts,
+            .rsh = o->rsh};
+    if (!model_runs(&in.model, cli->err) || !cli_ranks(cli, &wanted, &ranks, &inside))
         return false;
     return !inside || run_ranks(cli, o, &in, ranks);
 }
@@ -232,7 +251,7 @@ const struct command command_run = {
         .summary = "execute a plan and compare it with its prediction",
         .usage = "PLAN",
         .description =
-                "Starts the ranks of the plan on this host, loads each rank's slices of the "
+                "Starts the ranks of the plan on its machines, loads each rank's slices of the "
                 "weights, serves the workload's requests and prints predicted beside measured: "
                 "throughput, latency, memory, every stage and every kind of op, and what held "
                 "the run back.\n\n"

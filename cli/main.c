@@ -237,8 +237,10 @@ int main(int argc, char **argv)
     struct cli cli = {.arena = &arena, .err = &err, .full_argc = argc, .full_argv = argv};
 
     bool ok = dispatch(&cli);
-    if (!ok)
+    if (!ok) {
+        cli_fail_together(&cli);
         print_error(&cli);
+    }
     int status = close_stdout(ok ? cli.status : (int)err.kind);
     if (cli.ranks)
         ranks_close(cli.ranks);

@@ -179,12 +179,12 @@ static void take_message(struct pulse_hub *hub, struct member *member)
     hub->told = hub->told || message.kind == PULSE_GIVE_UP;
 }
 
-static bool tell(
-        struct pulse_hub *hub, const struct member *member, const char *what, struct err *err)
+static bool tell(struct pulse_hub *hub, const struct member *member, const char *what,
+        const char *how, struct err *err)
 {
     hub->told = true;
-    return err_set(err, ERR_ENV, "rank %d on %s %s while %s; the run was ended", member->last.rank,
-            member->last.host, what, member->last.phase);
+    return err_set(err, ERR_ENV, "rank %d on %s %s while %s: %s; the run was ended",
+            member->last.rank, member->last.host, what, member->last.phase, how);
 }
 
 /* False: a rank was lost. */
@@ -206,7 +206,9 @@ static bool read_member(struct pulse_hub *hub, struct member *member, struct err
         bool lost = member->known && !member->left;
         struct member gone = *member;
         drop(member);
-        return !lost || tell(hub, &gone, "was killed or crashed", err);
+        return !lost
+               || tell(hub, &gone, "was killed or crashed",
+                       "its process is gone (out of memory? see dmesg)", err);
     }
 }
 
@@ -217,13 +219,13 @@ static bool judge_silent(struct pulse_hub *hub, struct member *member, struct er
     /* Our own bytes are acknowledged by its host even when the process is stopped. */
     getsockopt(member->fd, IPPROTO_TCP, TCP_INFO, &info, &size);
     struct member silent = *member;
-    const char *what = info.tcpi_unacked > 0
-                               ? "was cut off: its host does not answer any more"
-                               : "was stopped or hangs: its process gives no sign of life";
-    if (info.tcpi_unacked == 0)
+    bool cut = info.tcpi_unacked > 0;
+    if (!cut)
         answer(member, PULSE_END); /* for when it goes on */
     drop(member);
-    return tell(hub, &silent, what, err);
+    return cut ? tell(hub, &silent, "was cut off", "its host does not answer any more", err)
+               : tell(hub, &silent, "was stopped or hangs", "its process gives no sign of life",
+                       err);
 }
 
 static bool judge(struct pulse_hub *hub, int64_t now_ns, struct err *err)

@@ -5,6 +5,7 @@
 
 #include "core/clock.h"
 #include "planner/choose.h"
+#include "planner/deal.h"
 #include "planner/explain.h"
 #include "planner/ilp.h"
 #include "planner/search.h"
@@ -89,6 +90,8 @@ static bool plan_from(struct plan *out, const struct search_input *in, const str
     out->bottleneck = explain_bottleneck(&chosen->sim);
     out->binding = explain_binding(&choice, input, in->demand, in->costs, arena);
     explain_runners_up(out, &choice, input, arena);
+    if (!deal_machines(out, input->cluster, arena, err))
+        return false;
     if (!plan_check(out, input->model, input->cluster, err)) {
         err->kind = ERR_BUG;
         return err_context(err, "the planner made a plan that its checker refuses");

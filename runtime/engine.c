@@ -90,6 +90,7 @@ void engine_all_reduce(struct engine *engine, struct coll *coll, float *data, in
     if (coll_size(coll) == 1 || count == 0)
         return;
     op.degree = coll_size(coll);
+    op.nodes = graph_nodes(&engine->place->split, op.degree);
     op.dim[0] = count * (int64_t)sizeof(float);
     coll_all_reduce(coll, data, count);
     meter_op(engine->meter, &op);

@@ -30,6 +30,7 @@ static void gather(struct engine *engine, const void *in, int64_t bytes, bool me
     struct op op = engine_op(engine, OP_ALL_GATHER, DTYPE_F32);
 
     op.degree = coll_size(engine->place->tp_coll);
+    op.nodes = graph_nodes(&engine->place->split, op.degree);
     op.dim[0] = bytes;
     coll_all_gather(engine->place->tp_coll, in, engine->work[WORK_GATHER], bytes);
     if (metered)

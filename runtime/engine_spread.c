@@ -14,6 +14,7 @@ static void meter_bytes(struct engine *engine, enum op_kind kind, int64_t nomina
 
     if (kind == OP_ALL_TO_ALL)
         op.degree = coll_size(engine->place->stage_coll);
+    op.nodes = kind == OP_ALL_TO_ALL ? graph_nodes(&engine->place->split, op.degree) : 0;
     op.dim[0] = nominal_bytes;
     if (nominal_bytes > 0)
         meter_op(engine->meter, &op);

@@ -166,6 +166,8 @@ int64_t pipe_recv_rows(struct pipe *pipe, struct engine *engine)
             meter_mark(engine->meter);
             began = engine->meter->mark_ns;
         }
+        op.nodes = place_apart(place->plan, place->rank,
+                before->ranks[g * before->tp + place->tp_rank % before->tp]);
         op.dim[0] = graph_boundary_bytes(engine->model, &place->split, part.rows);
         coll_recv(place->replica_coll,
                 (float *)engine->work[WORK_X] + part.row * engine->model->hidden, op.dim[0], from,

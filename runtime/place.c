@@ -13,20 +13,34 @@ static int replica_ranks(const struct plan_replica *replica)
     return n;
 }
 
-int place_busy(const struct plan *plan, int replica, int stage)
+static int stage_ranks_on(const struct plan *plan, const struct plan_stage *stage, int machine)
+{
+    int n = 0;
+
+    for (int i = 0; i < stage->n_ranks; i++)
+        n += plan_machine(plan, stage->ranks[i]) == machine;
+    return n;
+}
+
+int place_busy(const struct plan *plan, int replica, int stage, int machine)
 {
     int busy = 0;
 
     for (int r = 0; r < plan->n_replicas; r++) {
         const struct plan_replica *other = &plan->replicas[r];
-        int at = stage < other->n_stages ? stage : 0;
+        int at = r == replica ? stage : stage < other->n_stages ? stage : 0;
+        bool all = other->in_flight > 1 || other->n_stages == 1;
 
-        if (other->in_flight > 1 || other->n_stages == 1)
-            busy += replica_ranks(other);
-        else
-            busy += other->stages[r == replica ? stage : at].n_ranks;
+        for (int s = 0; s < other->n_stages; s++)
+            if (all || s == at)
+                busy += stage_ranks_on(plan, &other->stages[s], machine);
     }
     return busy;
+}
+
+int place_apart(const struct plan *plan, int rank, int other)
+{
+    return plan_machine(plan, rank) != plan_machine(plan, other) ? 2 : 0;
 }
 
 static bool check_stage(
@@ -119,18 +133,23 @@ static bool find_rank(struct place *out, const struct plan *plan, int rank, stru
     return true;
 }
 
-/* CPUs are dealt out in order of rank. */
-static int find_first_cpu(const struct plan *plan, int rank)
+/* CPUs of a host are dealt out in order of rank. */
+int place_first_cpu(const struct plan *plan, int rank, const int *host_of)
 {
     int before = 0, all = 0;
+    int here = host_of ? host_of[rank] : plan_machine(plan, rank);
 
     for (int r = 0; r < plan->n_replicas; r++) {
         for (int s = 0; s < plan->replicas[r].n_stages; s++) {
             const struct plan_stage *stage = &plan->replicas[r].stages[s];
 
             for (int i = 0; i < stage->n_ranks; i++) {
+                int other = stage->ranks[i];
+
+                if ((host_of ? host_of[other] : plan_machine(plan, other)) != here)
+                    continue;
                 all += stage->threads;
-                before += stage->ranks[i] < rank ? stage->threads : 0;
+                before += other < rank ? stage->threads : 0;
             }
         }
     }
@@ -170,16 +189,17 @@ bool place_find(struct place *out, const struct plan *plan, const struct model *
     out->first = out->stage == 0;
     out->last = out->stage == out->replica_plan->n_stages - 1;
     out->leader = out->first && out->index == 0;
-    out->first_cpu = find_first_cpu(plan, rank);
+    out->first_cpu = place_first_cpu(plan, rank, NULL);
     out->split = (struct split){
             .tp = stage->tp,
             .ep = stage->ep,
             .attention_dp = stage->attention_dp,
             .threads = stage->threads,
-            .busy = place_busy(plan, out->replica, out->stage),
+            .busy = place_busy(plan, out->replica, out->stage, plan_machine(plan, rank)),
             .dtype = (enum dtype)plan->dtype,
             .kv_dtype = (enum dtype)plan->kv_dtype,
             .deterministic = plan->deterministic,
+            .nodes = plan_stage_machines(plan, stage),
     };
     out->piece = (struct piece){stage->first_layer, stage->end_layer};
     return true;

@@ -43,7 +43,12 @@ void place_disconnect(struct place *place);
 
 /* Rank in the replica group of a stage's rank. */
 int place_in_replica(const struct place *place, int stage, int index);
-/* Ranks of the host that compute at once while stage `stage` of the replica does. */
-int place_busy(const struct plan *plan, int replica, int stage);
+/* Ranks of a machine of the plan that compute at once while stage `stage` of the replica does. */
+int place_busy(const struct plan *plan, int replica, int stage, int machine);
+/* Where a rank's CPUs begin among those of its host. host_of: host of each rank, NULL = by the plan's
+ * machines. -1 = more threads than CPUs: not pinned. */
+int place_first_cpu(const struct plan *plan, int rank, const int *host_of);
+/* Machines between two ranks that exchange: 2 when they are on different ones, else 0. For op.nodes. */
+int place_apart(const struct plan *plan, int rank, int other);
 
 #endif

@@ -61,28 +61,71 @@ static double rank_bytes(const struct place *place, const struct model *model)
            + (double)place->kv_blocks * (double)block;
 }
 
-/* What the ranks of this host will take against what is free: better a sentence than a killed process. */
+/* What a rank needs, and what its host has. */
+struct demand {
+    double need, free;
+};
+
+/* What the ranks of each host will take against what is free there: better a sentence than a killed process. */
 static bool check_memory(const struct place *place, const struct runtime_options *o,
-        struct ranks *ranks, struct err *err)
+        struct ranks *ranks, struct arena *arena, struct err *err)
 {
-    double need = 0, all[1024], free_bytes = (double)host_free_bytes();
+    int n = ranks_count(ranks);
+    struct demand mine = {rank_bytes(place, o->model), (double)host_free_bytes()};
+    struct demand *all = ARENA_NEW(arena, struct demand, n),
+                  *host = ARENA_NEW(arena, struct demand, n);
     char a[32], b[32];
 
-    if (ranks_count(ranks) > (int)(sizeof all / sizeof all[0]))
-        return true;
-    need = rank_bytes(place, o->model);
-    ranks_gather(ranks, &need, sizeof need, all, 0);
+    ranks_gather(ranks, &mine, sizeof mine, all, 0);
     if (ranks_rank(ranks) != 0)
         return true;
-    need = 0;
-    for (int r = 0; r < ranks_count(ranks); r++)
-        need += all[r];
-    if (free_bytes > 0 && need > free_bytes)
-        return err_set(err, ERR_ENV,
-                "the plan needs %s on this host, %s are free: end other programs, or plan with "
-                "fewer kv_blocks or a smaller dtype",
-                str_show_bytes(a, need), str_show_bytes(b, free_bytes));
+    for (int r = 0; r < n; r++) {
+        host[ranks_host(ranks, r)].need += all[r].need;
+        host[ranks_host(ranks, r)].free = all[r].free;
+    }
+    for (int r = 0; r < n; r++) {
+        const struct demand *here = &host[ranks_host(ranks, r)];
+        if (here->free > 0 && here->need > here->free)
+            return err_set(err, ERR_ENV,
+                    "the plan needs %s on %s, %s are free: end other programs, or plan with "
+                    "fewer kv_blocks or a smaller dtype",
+                    str_show_bytes(a, here->need),
+                    ranks_hosts(ranks) > 1 ? ranks_host_name(ranks, r) : "this host",
+                    str_show_bytes(b, here->free));
+    }
     return true;
+}
+
+/* Ranks of one machine of the plan share memory and caches: they must have been started on one host. */
+static bool check_hosts(const struct plan *plan, struct ranks *ranks, struct err *err)
+{
+    for (int r = 1; r < ranks_count(ranks); r++) {
+        for (int other = 0; other < r; other++) {
+            bool planned = plan_machine(plan, r) == plan_machine(plan, other);
+            bool together = ranks_host(ranks, r) == ranks_host(ranks, other);
+            if (planned && !together)
+                return err_set(err, ERR_INPUT,
+                        "ranks %d and %d belong on one machine by the plan and were started on %s "
+                        "and %s: start as many ranks on each host as the plan does, in order "
+                        "(srun --distribution=block --ntasks-per-node=N), or leave starting them "
+                        "to this program",
+                        other, r, ranks_host_name(ranks, other), ranks_host_name(ranks, r));
+            if (!planned && together && ranks_rank(ranks) == 0 && other == 0)
+                log_line(LOG_WARN, "ranks %d and %d run on %s, the plan is for two machines", other,
+                        r, ranks_host_name(ranks, r));
+        }
+    }
+    return true;
+}
+
+/* Pinned by who is here in fact. */
+static void find_cpus(struct place *place, struct ranks *ranks, struct arena *arena)
+{
+    int *host_of = ARENA_NEW(arena, int, ranks_count(ranks));
+
+    for (int r = 0; r < ranks_count(ranks); r++)
+        host_of[r] = ranks_host(ranks, r);
+    place->first_cpu = place_first_cpu(place->plan, place->rank, host_of);
 }
 
 static bool open_weights(struct rank *r, const struct runtime_options *o, struct err *err)
@@ -139,10 +182,14 @@ static bool open_rank(struct rank *r, const struct runtime_options *o, struct ra
         struct arena *arena, struct err *err)
 {
     int rank = ranks_rank(ranks), n = ranks_count(ranks);
-    bool found = check_requests(o, err) && place_find(&r->place, o->plan, o->model, rank, n, err);
+    bool found = check_requests(o, err) && place_find(&r->place, o->plan, o->model, rank, n, err)
+                 && check_hosts(o->plan, ranks, err);
 
-    if (!ranks_agree(ranks, found, err) || !found
-            || !ranks_agree(ranks, check_memory(&r->place, o, ranks, err), err)
+    if (!ranks_agree(ranks, found, err) || !found)
+        return false;
+    find_cpus(&r->place, ranks, arena);
+    ranks_phase(ranks, "loading the weights");
+    if (!ranks_agree(ranks, check_memory(&r->place, o, ranks, arena, err), err)
             || !ranks_agree(ranks, open_weights(r, o, err) && open_device(r, o, err), err)
             || !ranks_agree(ranks, open_engine(r, o, arena, err), err)
             || !ranks_agree(ranks, place_connect(&r->place, arena, err), err))
@@ -226,10 +273,13 @@ bool runtime_run(struct runtime_result *out, const struct runtime_options *optio
     if (ranks_rank(ranks) == 0)
         log_line(LOG_INFO, "loaded %.2f GiB in %.1f s", (double)r.engine.weights.bytes / 0x1p30,
                 r.load_s);
+    ranks_phase(ranks, "warming up");
     serve_warm_up(&r.serve, warmup);
     ranks_barrier(ranks);
     coll_barrier(r.place.replica_coll);
+    ranks_phase(ranks, "serving");
     serve_run(&r.serve);
+    ranks_phase(ranks, "collecting results");
     ranks_barrier(ranks);
     collect_all(&collected, &r.serve, r.load_s, ranks, arena);
     ok = ranks_rank(ranks) != 0 || finish_result(out, &collected, options, sink, arena, err);

@@ -34,6 +34,8 @@ static const struct conf_field node_fields[] = {
                 .help = "name of this group of machines"},
         {"count", CONF_INT, AT(count), .min = 1, .max = 65536, .def = "1",
                 .help = "machines of this description"},
+        {"hosts", CONF_STRING_LIST, AT(hosts), .count = AT(n_hosts),
+                .help = "names of the machines, for ssh: a plan made with them is run there"},
         {"kind", CONF_STRING, AT(kind), .required = true, .pos = AT(kind_pos),
                 .help = "a name from kinds"},
         {"devices", CONF_INT, AT(devices), .required = true, .min = 1, .max = 4096,
@@ -183,6 +185,34 @@ static bool check_node(
     return true;
 }
 
+static bool check_hosts(const struct cluster *cluster, int at, struct err *err)
+{
+    const struct cluster_node *node = &cluster->nodes[at];
+    if (node->n_hosts > 0 && node->n_hosts != node->count)
+        return err_at(err, node->pos,
+                "node \"%s\" has %d hosts and a count of %d, expected as many names as machines",
+                node->name, node->n_hosts, node->count);
+    for (int h = 0; h < node->n_hosts; h++) {
+        const char *name = node->hosts[h];
+        if (*name == '\0' || strpbrk(name, ", \t:") != NULL || *name == '-')
+            return err_at(err, node->pos,
+                    "node \"%s\": \"%s\" is no host name, expected one that ssh takes", node->name,
+                    name);
+        for (int i = 0; i <= at; i++)
+            for (int k = 0; k < (i == at ? h : cluster->nodes[i].n_hosts); k++)
+                if (strcmp(cluster->nodes[i].hosts[k], name) == 0)
+                    return err_at(err, node->pos,
+                            "host \"%s\" is named twice; one machine is one entry", name);
+        if ((node->n_hosts > 0) != (cluster->nodes[0].n_hosts > 0))
+            break;
+    }
+    if ((node->n_hosts > 0) != (cluster->nodes[0].n_hosts > 0))
+        return err_at(err, node->pos,
+                "some nodes have hosts and node \"%s\" has %s, expected names for all or for none",
+                node->name, node->n_hosts > 0 ? "some" : "none");
+    return true;
+}
+
 bool cluster_check(const struct cluster *cluster, struct err *err)
 {
     if (cluster->n_kinds == 0)
@@ -194,7 +224,7 @@ bool cluster_check(const struct cluster *cluster, struct err *err)
             return false;
     }
     for (int i = 0; i < cluster->n_nodes; i++) {
-        if (!check_node(cluster, &cluster->nodes[i], err))
+        if (!check_node(cluster, &cluster->nodes[i], err) || !check_hosts(cluster, i, err))
             return false;
     }
     for (int i = 0; i < cluster->n_links; i++) {
@@ -214,6 +244,9 @@ bool cluster_read_file(struct cluster *out, const char *path, struct arena *aren
         return cluster_line_read(out, path, arena, err);
     if (!conf_read_file(out, &cluster_table, path, arena, err))
         return false;
+    for (int i = 0; i < out->n_nodes; i++)
+        if (out->nodes[i].count == 1 && out->nodes[i].n_hosts > 1)
+            out->nodes[i].count = out->nodes[i].n_hosts; /* names are count enough */
     if (cluster_check(out, err))
         return true;
     /* what has no place of its own gets at least the file */

@@ -27,7 +27,10 @@ struct device_kind {
 
 struct cluster_node {
     const char *name;
-    int count;        /* machines of this description */
+    int count; /* machines of this description */
+    const char *const
+            *hosts; /* their names, where a launcher is to reach them; none or count of them */
+    int n_hosts;
     const char *kind; /* name of a device kind */
     int devices;      /* of that kind in each machine */
     struct pos pos, kind_pos;

@@ -127,6 +127,10 @@ static const struct conf_field plan_fields[] = {
                 .help = "prompts that begin alike share their KV blocks"},
         {"n_ranks", CONF_INT, AT(n_ranks), .required = true, .min = 1, .max = 1 << 20,
                 .help = "ranks in all"},
+        {"machines", CONF_INT_LIST, AT(machines), .count = AT(n_machines), .min = 0, .max = 1 << 20,
+                .help = "machine of each rank, counted from 0; left out: all on one"},
+        {"hosts", CONF_STRING_LIST, AT(hosts), .count = AT(n_hosts),
+                .help = "names of the machines, for ssh; from the cluster"},
         {"replicas", CONF_STRUCT_LIST, AT(replicas), .count = AT(n_replicas), .required = true,
                 .sub = &replica_table, .help = "one entry for each replica"},
         {"predicted", CONF_STRUCT, AT(predicted), .sub = &figure_table,
@@ -236,6 +240,32 @@ static bool check_roles(const struct plan *plan, struct err *err)
             prefill != NULL ? "prefill" : "decode", prefill != NULL ? "decode" : "prefill");
 }
 
+int plan_machine(const struct plan *plan, int rank)
+{
+    return rank < plan->n_machines ? plan->machines[rank] : 0;
+}
+
+int plan_stage_machines(const struct plan *plan, const struct plan_stage *stage)
+{
+    int first = plan_machine(plan, stage->ranks[0]);
+    int each = 0;
+    while (each < stage->n_ranks && plan_machine(plan, stage->ranks[each]) == first)
+        each++;
+    return each < stage->n_ranks && stage->n_ranks % each == 0 ? stage->n_ranks / each : 0;
+}
+
+static bool check_machines(const struct plan *plan, struct err *err)
+{
+    if (plan->n_machines > 0 && plan->n_machines != plan->n_ranks)
+        return err_set(err, ERR_INPUT, "machines has %d entries, expected one for each of %d ranks",
+                plan->n_machines, plan->n_ranks);
+    for (int r = 0; plan->n_hosts > 0 && r < plan->n_ranks; r++)
+        if (plan_machine(plan, r) >= plan->n_hosts)
+            return err_set(err, ERR_INPUT, "rank %d is on machine %d, and hosts has %d names", r,
+                    plan_machine(plan, r), plan->n_hosts);
+    return true;
+}
+
 bool plan_consistent(const struct plan *plan, struct err *err)
 {
     if (plan->n_replicas == 0)
@@ -251,7 +281,7 @@ bool plan_consistent(const struct plan *plan, struct err *err)
                     "rank %d of %d has no stage, expected every rank in one", i, plan->n_ranks);
     }
     arena_free(&scratch);
-    return ok && check_roles(plan, err);
+    return ok && check_roles(plan, err) && check_machines(plan, err);
 }
 
 bool plan_read_file(struct plan *out, const char *path, struct arena *arena, struct err *err)

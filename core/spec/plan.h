@@ -83,7 +83,12 @@ struct plan {
     bool prefix_cache;             /* blocks of known prompts are kept and shared: core/sched.h */
     struct plan_replica *replicas; /* one entry each, already expanded */
     int n_replicas;
-    int n_ranks; /* in all */
+    int n_ranks;         /* in all */
+    const int *machines; /* of each rank, counted from 0; NULL = all on one */
+    int n_machines;      /* entries: n_ranks or 0 */
+    const char *const
+            *hosts; /* names of the machines, for the launcher; none where they have none */
+    int n_hosts;
     struct plan_figures predicted;
     struct {
         const char *objective; /* "output_tokens_per_s" */
@@ -115,6 +120,9 @@ MUST_CHECK bool plan_consistent(const struct plan *plan, struct err *err);
 int plan_pools(const struct plan_replica *replica);
 int plan_stage_pools(const struct plan_replica *replica, const struct plan_stage *stage);
 MUST_CHECK bool plan_write_file(const struct plan *plan, const char *path, struct err *err);
+int plan_machine(const struct plan *plan, int rank);
+/* Machines that the ranks of a stage are on, in equal parts; 0 = one, or unequal parts. For split.nodes. */
+int plan_stage_machines(const struct plan *plan, const struct plan_stage *stage);
 /* "tp=2 pp=2 dp=1 ep=1 adp=1 threads=1 layers=14+14 max_seqs=16 max_tokens=256" */
 char *plan_show(const struct plan *plan, struct arena *arena);
 

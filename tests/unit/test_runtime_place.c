@@ -93,12 +93,12 @@ static void test_busy_counts_who_computes_at_once(void **state)
     (void)state;
 
     make(&f);
-    assert_int_equal(place_busy(&f.plan, 0, 0), 6);
+    assert_int_equal(place_busy(&f.plan, 0, 0, 0), 6);
     f.replicas[0].in_flight = f.replicas[1].in_flight = 1;
-    assert_int_equal(place_busy(&f.plan, 0, 0), 4);
-    assert_int_equal(place_busy(&f.plan, 0, 1), 2);
+    assert_int_equal(place_busy(&f.plan, 0, 0, 0), 4);
+    assert_int_equal(place_busy(&f.plan, 0, 1, 0), 2);
     f.plan.n_replicas = 1;
-    assert_int_equal(place_busy(&f.plan, 0, 0), 2);
+    assert_int_equal(place_busy(&f.plan, 0, 0, 0), 2);
     arena_free(&f.arena);
 }
 
