@@ -8,18 +8,19 @@
 #include <unistd.h>
 
 #include "cli/cli.h"
+#include "cli/profile_show.h"
 #include "cli/provenance.h"
 #include "core/clock.h"
 #include "core/file.h"
-#include "core/json.h"
 #include "core/log.h"
 #include "db/check_store.h"
 #include "db/profile_store.h"
+#include "planner/deal.h"
 #include "planner/lookup.h"
 #include "profiler/profiler.h"
 
 struct options {
-    const char *cluster, *db, *workload, *record, *replay;
+    const char *cluster, *db, *workload, *record, *replay, *kind, *hosts, *rsh;
     int dtype, kv_dtype;
     int64_t max_tokens, max_seqs, max_len, check, seed;
     double budget_s, point_budget_s;
@@ -60,6 +61,9 @@ static const struct opt opts[] = {
                 .help = "also write every sample to FILE, for --replay"},
         {"replay", 0, OPT_STRING, AT(replay), .value = "FILE",
                 .help = "take samples from FILE instead of measuring"},
+        {"kind", 0, OPT_STRING, AT(kind), .value = "NAME",
+                .help = "device kind to measure; default: every CPU kind of the cluster"},
+        CLI_HOSTS_OPTS(AT),
         {"dry-run", 0, OPT_FLAG, AT(dry_run), .help = "only say how much there is to measure"},
         {NULL},
 };
@@ -120,21 +124,41 @@ static bool read_inputs(struct profile_request *request, struct cluster *cluster
     return true;
 }
 
-/* The machine must have what the cluster file says that it has. */
-static bool check_machine(const struct cluster_node *node, const struct options *options,
-        const struct cluster *cluster, struct err *err)
+/* What is measured: every CPU kind, or the one that was asked for. Recordings hold one kind. */
+static bool find_targets(struct profiler_target **out, int *n, const struct cluster *cluster,
+        const struct options *options, struct cli *cli)
 {
-    long cores = sysconf(_SC_NPROCESSORS_ONLN);
-    if (!node)
-        return err_set(err, ERR_INPUT,
+    int kept = 0, first = 0;
+    *n = profiler_targets(out, cluster, cli->arena);
+    if (*n == 0)
+        return err_set(cli->err, ERR_INPUT,
                 "%s: no node of cluster %s has devices of type cpu: this build measures those only",
                 options->cluster, cluster->name);
-    if (!options->replay && node->devices > cores)
-        return err_at(err, node->pos,
+    for (int t = 0; t < *n; t++) {
+        struct profiler_target target = (*out)[t];
+        if (options->kind && strcmp(options->kind, target.kind->name) != 0)
+            continue;
+        target.layout.first = first;
+        first += target.layout.machines * target.layout.devices;
+        (*out)[kept++] = target;
+    }
+    if (kept == 0)
+        return err_set(cli->err, ERR_INPUT, "%s: no CPU kind with machines is named \"%s\", %s is",
+                options->cluster, options->kind, (*out)[0].kind->name);
+    *n = (options->record || options->replay) ? 1 : kept;
+    return true;
+}
+
+/* The machine must have what the cluster file says that it has. */
+static bool check_machine(const struct profiler_target *target, struct err *err)
+{
+    long cores = sysconf(_SC_NPROCESSORS_ONLN);
+    if (target->layout.devices > cores)
+        return err_at(err, target->node->pos,
                 "node %s has %d devices, this machine has %ld cores: correct the file "
-                "(`shardwright doctor "
-                "--cluster` writes one), or measure on a machine that has them",
-                node->name, node->devices, cores);
+                "(`shardwright doctor --cluster` writes one), or measure on a machine that has "
+                "them",
+                target->node->name, target->layout.devices, cores);
     return true;
 }
 
@@ -172,59 +196,6 @@ static bool store_ceilings(
     return true;
 }
 
-static void print_summary_json(const struct profile_summary *s, const struct options *options)
-{
-    struct json_writer w = {.pretty = true};
-    json_object_begin(&w, NULL);
-    json_put_string(&w, "database", options->db);
-    json_put_bool(&w, "dry_run", options->dry_run);
-    json_put_int(&w, "wanted", s->wanted);
-    json_put_int(&w, "known", s->known);
-    json_put_int(&w, "measured", s->measured);
-    json_put_int(&w, "skipped", s->skipped);
-    json_put_int(&w, "left", s->left);
-    json_put_int(&w, "disturbed", s->disturbed);
-    json_put_double(&w, "estimate_s", s->estimate_s);
-    json_put_double(&w, "seconds", s->seconds);
-    json_array_begin(&w, "ceilings");
-    for (int i = 0; i < s->n_ceilings; i++) {
-        json_object_begin(&w, NULL);
-        json_put_int(&w, "threads", s->ceilings[i].degree);
-        json_put_int(&w, "busy", s->ceilings[i].busy);
-        json_put_double(&w, "peak_flops", s->ceilings[i].peak_flops);
-        json_put_double(&w, "peak_bytes_per_s", s->ceilings[i].peak_bytes_per_s);
-        json_end(&w);
-    }
-    json_end(&w);
-    json_end(&w);
-    printf("%s\n", w.text);
-    json_writer_free(&w);
-}
-
-static void print_summary(const struct profile_summary *s, const struct options *options)
-{
-    printf("%lld points wanted, %lld known", (long long)s->wanted, (long long)s->known);
-    if (options->dry_run) {
-        printf(", %lld to measure, about %.0f s\n", (long long)(s->wanted - s->known),
-                s->estimate_s);
-        return;
-    }
-    printf(", %lld measured in %.1f s\n", (long long)s->measured, s->seconds);
-    if (s->left > 0)
-        printf("%lld left when the budget was spent; the same command goes on with them\n",
-                (long long)s->left);
-    if (s->skipped > 0)
-        printf("%lld left out: %s\n", (long long)s->skipped,
-                options->replay ? "not in the recording" : "more memory than this machine has");
-    if (s->disturbed > 0)
-        printf("%lld never without interference from other processes\n", (long long)s->disturbed);
-    for (int i = 0; i < s->n_ceilings; i++)
-        printf("ceiling of %d thread%s, %d rank%s at once: %.4g GFLOP/s, %.4g GB/s each\n",
-                s->ceilings[i].degree, s->ceilings[i].degree > 1 ? "s" : "", s->ceilings[i].busy,
-                s->ceilings[i].busy > 1 ? "s" : "", s->ceilings[i].peak_flops * 1e-9,
-                s->ceilings[i].peak_bytes_per_s * 1e-9);
-}
-
 static bool measure(struct profile_request *request, struct cli *cli, struct ranks *ranks,
         struct store *store, const struct options *options)
 {
@@ -237,10 +208,11 @@ static bool measure(struct profile_request *request, struct cli *cli, struct ran
         return true;
     if (!options->dry_run && !store_ceilings(store, &summary, cli->err))
         return false;
+    const struct profile_shown shown = {options->db, options->dry_run, options->replay != NULL};
     if (cli->json)
-        print_summary_json(&summary, options);
+        profile_show_summary_json(&summary, &shown);
     else
-        print_summary(&summary, options);
+        profile_show_summary(&summary, &shown);
     return true;
 }
 
@@ -251,38 +223,6 @@ static bool predict(void *self, const struct op *op, double *us, double *lo_us, 
     *lo_us = cost.lo_us;
     *hi_us = cost.hi_us;
     return cost.us > 0;
-}
-
-static void print_check_json(const struct check_row *rows, int n)
-{
-    struct json_writer w = {.pretty = true};
-    json_array_begin(&w, NULL);
-    for (int i = 0; i < n; i++) {
-        json_object_begin(&w, NULL);
-        json_put_string(&w, "kind", op_kind_names[rows[i].kind]);
-        json_put_int(&w, "n", rows[i].n);
-        json_put_double(&w, "mape", rows[i].mape);
-        json_put_double(&w, "median", rows[i].median);
-        json_put_double(&w, "p90", rows[i].p90);
-        json_put_double(&w, "p99", rows[i].p99);
-        json_put_double(&w, "bias", rows[i].bias);
-        json_put_double(&w, "coverage", rows[i].coverage);
-        json_end(&w);
-    }
-    json_end(&w);
-    printf("%s\n", w.text);
-    json_writer_free(&w);
-}
-
-static void print_check(const struct check_row *rows, int n)
-{
-    printf("%-18s %5s %8s %8s %8s %8s %8s %9s\n", "sizes not measured", "n", "mean", "median",
-            "p90", "p99", "bias", "covered");
-    for (int i = 0; i < n; i++)
-        printf("%-18s %5lld %7.1f%% %7.1f%% %7.1f%% %7.1f%% %+7.1f%% %8.0f%%\n",
-                op_kind_names[rows[i].kind], (long long)rows[i].n, rows[i].mape * 100,
-                rows[i].median * 100, rows[i].p90 * 100, rows[i].p99 * 100, rows[i].bias * 100,
-                rows[i].coverage * 100);
 }
 
 static bool check(struct profile_request *request, struct cli *cli, struct ranks *ranks,
@@ -321,11 +261,36 @@ static bool check(struct profile_request *request, struct cli *cli, struct ranks
     }
     if (ok && leads) {
         if (cli->json)
-            print_check_json(rows, n);
+            profile_show_check_json(rows, n);
         else
-            print_check(rows, n);
+            profile_show_check(rows, n);
     }
     lookup_close(lookup);
+    return ok;
+}
+
+/* One kind, from opening the database to closing it. */
+static bool measure_kind(struct profile_request *request, const struct profiler_target *target,
+        struct cli *cli, struct ranks *ranks, const struct options *options)
+{
+    struct profile known = {0};
+    struct store store = {0};
+    const struct source_layout *at = &target->layout;
+    int rank = ranks_rank(ranks), here = rank - at->first;
+    bool mine = here >= 0 && here < at->machines * at->devices;
+    bool ok = true;
+
+    request->target = target;
+    if (mine && !options->dry_run && !options->replay)
+        ok = check_machine(target, cli->err);
+    if (rank == 0)
+        ok = ok && open_store(&store, &known, cli, options, target->kind->name);
+    ok = ranks_agree(ranks, ok, cli->err);
+    request->known = rank == 0 ? &known : NULL;
+    if (ok)
+        ok = options->check > 0 ? check(request, cli, ranks, &store, options)
+                                : measure(request, cli, ranks, &store, options);
+    db_close(store.db);
     return ok;
 }
 
@@ -334,30 +299,31 @@ static bool run(struct cli *cli, void *self)
     const struct options *options = self;
     struct profile_request request;
     struct cluster cluster;
-    struct profile known = {0};
-    struct store store = {0};
+    struct profiler_target *targets;
     struct ranks *ranks;
-    bool inside;
+    int n_targets, *machines;
+    bool inside, ok = true;
 
-    if (!read_inputs(&request, &cluster, cli, options))
+    if (!read_inputs(&request, &cluster, cli, options)
+            || !find_targets(&targets, &n_targets, &cluster, options, cli))
         return false;
-    const struct cluster_node *node = profiler_node(&cluster);
-    if (!check_machine(node, options, &cluster, cli->err))
-        return false;
-    int n = options->dry_run || options->replay ? 1 : node->devices;
-    const struct cli_ranks wanted = {.n = n};
+    bool alone = options->dry_run || options->replay;
+    struct cli_ranks wanted = {.option_hosts = options->hosts, .rsh = options->rsh};
+    wanted.n = profiler_machines(&machines, targets, n_targets, &cluster, cli->arena);
+    wanted.machines = machines;
+    wanted.hosts = deal_hosts(&wanted.n_hosts, &cluster, cli->arena);
+    if (!alone && wanted.n_hosts == 0 && !ranks_launched() && machines[wanted.n - 1] == 0
+            && !check_machine(&targets[0], cli->err))
+        return false; /* before ranks are started that could only say the same */
+    if (alone)
+        wanted = (struct cli_ranks){.n = 1};
     if (!cli_ranks(cli, &wanted, &ranks, &inside))
         return false;
-    if (!inside)
-        return true;
-    bool leads = ranks_rank(ranks) == 0;
-    bool ok = !leads || open_store(&store, &known, cli, options, node->kind);
-    ok = ranks_agree(ranks, ok, cli->err);
-    request.known = leads ? &known : NULL;
-    if (ok)
-        ok = options->check > 0 ? check(&request, cli, ranks, &store, options)
-                                : measure(&request, cli, ranks, &store, options);
-    db_close(store.db);
+    for (int t = 0; inside && ok && t < n_targets; t++) {
+        if (n_targets > 1 && ranks_rank(ranks) == 0 && !cli->json)
+            printf("%s\n", targets[t].kind->name);
+        ok = measure_kind(&request, &targets[t], cli, ranks, options);
+    }
     return ok;
 }
 

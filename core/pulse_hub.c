@@ -41,7 +41,8 @@ struct pulse_hub {
     int n_members;
     struct pollfd *fds;
     int64_t open_ns, last_ns, beat_ns;
-    bool told; /* somebody has said what went wrong: the rest follows from it */
+    bool closing; /* a rank has left: the end of another's connection is no news, its silence is */
+    bool told;    /* somebody has said what went wrong: the rest follows from it */
     int joined;
 };
 
@@ -177,6 +178,7 @@ static void take_message(struct pulse_hub *hub, struct member *member)
     if (message.kind == PULSE_HELLO)
         member->left = false;
     hub->told = hub->told || message.kind == PULSE_GIVE_UP;
+    hub->closing = hub->closing || message.kind == PULSE_BYE;
 }
 
 static bool tell(struct pulse_hub *hub, const struct member *member, const char *what,
@@ -203,7 +205,7 @@ static bool read_member(struct pulse_hub *hub, struct member *member, struct err
         }
         if (n < 0 && (errno == EAGAIN || errno == EINTR))
             return true;
-        bool lost = member->known && !member->left;
+        bool lost = member->known && !member->left && !hub->closing;
         struct member gone = *member;
         drop(member);
         return !lost

@@ -94,9 +94,14 @@ static int by_size(const void *a, const void *b)
     return size != 0 ? -size : x->ranks[0] - y->ranks[0];
 }
 
-static const char *const *list_hosts(const struct cluster *cluster, int n, struct arena *arena)
+const char *const *deal_hosts(int *n, const struct cluster *cluster, struct arena *arena)
 {
-    const char **names = ARENA_NEW(arena, const char *, n + 1);
+    *n = 0;
+    for (int i = 0; i < cluster->n_nodes; i++)
+        *n += cluster->nodes[i].n_hosts;
+    if (*n == 0)
+        return NULL;
+    const char **names = ARENA_NEW(arena, const char *, *n);
     int at = 0;
     for (int i = 0; i < cluster->n_nodes; i++)
         for (int h = 0; h < cluster->nodes[i].n_hosts; h++)
@@ -133,8 +138,6 @@ bool deal_machines(
         plan->machines = d.machine_of;
         plan->n_machines = plan->n_ranks;
     }
-    bool named = cluster->n_nodes > 0 && cluster->nodes[0].n_hosts > 0;
-    plan->hosts = named ? list_hosts(cluster, d.n, arena) : NULL;
-    plan->n_hosts = named ? d.n : 0;
+    plan->hosts = deal_hosts(&plan->n_hosts, cluster, arena);
     return true;
 }

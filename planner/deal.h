@@ -16,4 +16,7 @@
 MUST_CHECK bool deal_machines(
         struct plan *plan, const struct cluster *cluster, struct arena *arena, struct err *err);
 
+/* Names of the machines in their order, or NULL and 0 where the cluster has none. */
+const char *const *deal_hosts(int *n, const struct cluster *cluster, struct arena *arena);
+
 #endif

@@ -24,7 +24,7 @@ struct builder {
     struct arena *arena;
     const struct profile_request *request;
     const struct model *model; /* the one being walked */
-    int devices;               /* of the host: one alone has nobody to send to */
+    int devices, machines;     /* one of one alone has nobody to send to */
 };
 
 static void add(struct builder *b, const struct op *op, int level)
@@ -102,14 +102,16 @@ static void add_rows(struct builder *b, const struct split *split, int later)
                 .group_tokens = m * split->attention_dp,
                 .logits_rows = m < seqs ? m : seqs};
         add_step(b, split, &shape, false, sizes[i].level + later);
-        if (b->devices < 2)
-            continue;
         struct op send = {.kind = OP_SEND_RECV,
                 .dtype = DTYPE_F32,
                 .degree = 2,
                 .busy = split->busy,
                 .dim = {graph_boundary_bytes(b->model, split, m)}};
-        add(b, &send, sizes[i].level + later);
+        if (b->devices > 1)
+            add(b, &send, sizes[i].level + later);
+        send.nodes = 2;
+        if (b->machines > 1)
+            add(b, &send, sizes[i].level + later);
     }
 }
 
@@ -169,6 +171,22 @@ static void add_split(struct builder *b, struct split split, int later)
     add_prefill(b, &split, later);
 }
 
+/* Tensor parallel over `ranks`, experts too, and attention data parallel: what a stage may be split into. */
+static void add_splits(struct builder *b, struct split split, int ranks, int later)
+{
+    split.tp = ranks;
+    split.attention_dp = 1;
+    split.ep = 1;
+    add_split(b, split, later);
+    split.ep = ranks;
+    if (ranks > 1 && b->model->moe.n > 0)
+        add_split(b, split, later);
+    split.tp = 1;
+    split.attention_dp = ranks;
+    if (ranks > 1 && b->model->moe.n > 0)
+        add_split(b, split, later);
+}
+
 /* Every way to split a stage over at most `busy` ranks of `threads` threads. */
 static void add_layout(struct builder *b, int threads, int busy, int later)
 {
@@ -176,21 +194,9 @@ static void add_layout(struct builder *b, int threads, int busy, int later)
             .busy = busy,
             .dtype = b->request->dtype,
             .kv_dtype = b->request->kv_dtype};
-    for (int tp = 1; tp <= busy; tp++) {
-        split.tp = tp;
-        split.attention_dp = 1;
-        split.ep = 1;
-        if (busy % tp != 0)
-            continue;
-        add_split(b, split, later);
-        split.ep = tp;
-        if (tp > 1 && b->model->moe.n > 0)
-            add_split(b, split, later);
-        split.tp = 1;
-        split.attention_dp = tp;
-        if (tp > 1 && b->model->moe.n > 0)
-            add_split(b, split, later);
-    }
+    for (int ranks = 1; ranks <= busy; ranks++)
+        if (busy % ranks == 0)
+            add_splits(b, split, ranks, later);
 }
 
 /* Large products on each layout, so that its ceilings are known; not part of any model. */
@@ -210,33 +216,37 @@ static void add_ceilings(struct builder *b, int threads, int busy)
     add(b, &op, 0);
 }
 
-/* Sizes between those of the models, for lookups of other plans: requests, samples, results. */
-static void add_exchanges(struct builder *b, int degree, int busy)
+/* Sizes between those of the models, for lookups of other plans: requests, samples, results. All kinds from 8
+ * bytes on, as the reference programs measure; what plans do not use comes last. */
+static void add_exchanges(struct builder *b, int degree, int busy, int nodes)
 {
-    static const enum op_kind kinds[] = {OP_ALL_REDUCE, OP_ALL_GATHER, OP_SEND_RECV, OP_BROADCAST};
+    static const enum op_kind kinds[] = {OP_ALL_REDUCE, OP_ALL_GATHER, OP_SEND_RECV, OP_BROADCAST,
+            OP_REDUCE_SCATTER, OP_ALL_TO_ALL};
     int64_t most = b->request->max_tokens * 4 * 1024;
     for (size_t k = 0; k < sizeof kinds / sizeof *kinds; k++) {
+        bool used = kinds[k] != OP_REDUCE_SCATTER && kinds[k] != OP_ALL_TO_ALL;
         int64_t end = kinds[k] == OP_BROADCAST ? 1 << 16 : most;
-        for (int64_t bytes = kinds[k] == OP_ALL_REDUCE ? 1024 : 16; bytes <= end; bytes *= 4) {
+        for (int64_t bytes = 8; bytes <= most; bytes *= bytes == 8 ? 2 : 4) {
             struct op op = {.kind = kinds[k],
                     .dtype = DTYPE_F32,
                     .degree = kinds[k] == OP_SEND_RECV ? 2 : degree,
                     .busy = busy,
+                    .nodes = kinds[k] == OP_SEND_RECV && nodes > 0 ? 2 : nodes,
                     .dim = {bytes}};
-            add(b, &op, bytes <= 1024 ? 1 : 2);
+            bool early = used && bytes <= end && bytes >= (kinds[k] == OP_ALL_REDUCE ? 1024 : 16);
+            add(b, &op, !early ? FINEST : bytes <= 1024 ? 1 : 2);
         }
     }
 }
 
-static void add_host(struct builder *b, const struct device_kind *kind, int devices)
+static void add_host(struct builder *b, const struct device_kind *kind)
 {
     static const int one[] = {1};
     const int *threads = kind->n_threads > 0 ? kind->threads : one;
     int n = kind->n_threads > 0 ? kind->n_threads : 1;
 
-    b->devices = devices;
     for (int i = 0; i < n; i++) {
-        int most = devices / threads[i];
+        int most = b->devices / threads[i];
         for (int busy = 1; busy <= most; busy = busy * 2 > most && busy < most ? most : busy * 2) {
             /* All devices at work is what plans come to; the others answer what-if questions. */
             int later = busy == most ? 0 : 1;
@@ -246,8 +256,32 @@ static void add_host(struct builder *b, const struct device_kind *kind, int devi
                 add_layout(b, threads[i], busy, later);
             }
             for (int degree = 2; threads[i] == 1 && degree <= busy; degree *= 2)
-                add_exchanges(b, degree, busy);
+                add_exchanges(b, degree, busy, 0);
         }
+    }
+}
+
+/* Stages that take `machines` whole machines: the shapes of their splits, and exchanges between them. */
+static void add_between(struct builder *b, const struct device_kind *kind, int machines)
+{
+    static const int one[] = {1};
+    const int *threads = kind->n_threads > 0 ? kind->threads : one;
+    int n = kind->n_threads > 0 ? kind->n_threads : 1;
+    int later = machines > 2 ? 1 : 0;
+
+    for (int i = 0; i < n; i++) {
+        int each = b->devices / threads[i];
+        struct split split = {.threads = threads[i],
+                .busy = each,
+                .dtype = b->request->dtype,
+                .kv_dtype = b->request->kv_dtype,
+                .nodes = machines};
+        for (int m = 0; m < b->request->n_models; m++) {
+            b->model = &b->request->models[m];
+            add_splits(b, split, machines * each, later);
+        }
+        if (threads[i] == 1)
+            add_exchanges(b, machines * each, each, machines);
     }
 }
 
@@ -274,24 +308,14 @@ static int by_use(const void *a, const void *b)
     return order != 0 ? order : op_compare(&y->op, &x->op);
 }
 
-const struct cluster_node *profiler_node(const struct cluster *cluster)
-{
-    for (int i = 0; i < cluster->n_nodes; i++) {
-        const struct device_kind *kind = cluster_kind(cluster, cluster->nodes[i].kind);
-        if (kind && kind->type == DEVICE_CPU)
-            return &cluster->nodes[i];
-    }
-    return NULL;
-}
-
 static bool check_request(const struct profile_request *request, struct err *err)
 {
-    const struct cluster_node *node = profiler_node(request->cluster);
-    if (!node)
+    if (!request->target)
         return err_set(err, ERR_INPUT,
                 "the cluster %s has no node with CPU devices: only those are measured by this "
                 "build",
                 request->cluster->name);
+    const struct cluster_node *node = request->target->node;
     if (node->devices > MOST_BUSY * 16)
         return err_at(err, node->pos, "%d devices in a machine: expected at most %d", node->devices,
                 MOST_BUSY * 16);
@@ -310,13 +334,22 @@ static bool check_request(const struct profile_request *request, struct err *err
 bool points_of(struct points *out, const struct profile_request *request, struct arena *arena,
         struct err *err)
 {
-    struct builder b = {.arena = arena, .request = request};
+    struct profile_request filled = *request;
+    struct builder b = {.arena = arena, .request = &filled};
+    struct profiler_target *targets;
 
     *out = (struct points){0};
-    if (!check_request(request, err))
+    if (!filled.target && profiler_targets(&targets, filled.cluster, arena) > 0)
+        filled.target = &targets[0];
+    if (!check_request(&filled, err))
         return false;
-    const struct cluster_node *node = profiler_node(request->cluster);
-    add_host(&b, cluster_kind(request->cluster, node->kind), node->devices);
+    b.devices = filled.target->layout.devices;
+    b.machines = filled.target->layout.machines;
+    add_host(&b, filled.target->kind);
+    for (int machines = 2; machines <= b.machines;
+            machines = machines * 2 > b.machines && machines < b.machines ? b.machines
+                                                                          : machines * 2)
+        add_between(&b, filled.target->kind, machines);
     if (b.n == 0)
         return err_set(err, ERR_INPUT, "no model was named: there is nothing to measure");
     qsort(b.items, (size_t)b.n, sizeof *b.items, by_op_then_level);

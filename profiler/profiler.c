@@ -170,7 +170,7 @@ static bool lead(struct work *work, struct session *session, struct err *err)
     const struct profile_request *request = work->request;
 
     if (request->record)
-        record_begin(&work->recording, profiler_node(request->cluster)->kind);
+        record_begin(&work->recording, request->target->kind->name);
     work->begin_ns = clock_now_ns();
     bool ok = measure_all(work, session_source(session), err);
     log_progress("measuring", work->n, work->n, 0);
@@ -191,6 +191,9 @@ bool profiler_run(struct profile_summary *summary, const struct profile_request 
     struct points points = {0};
     struct session session = {0};
     struct profile_request filled = *request;
+    struct profiler_target *targets;
+    if (!filled.target && profiler_targets(&targets, filled.cluster, &arena) > 0)
+        filled.target = &targets[0];
     struct work work = {.request = &filled, .sink = sink, .summary = summary};
     bool leads = ranks_rank(ranks) == 0;
 

@@ -13,11 +13,13 @@
 #include "core/spec/workload.h"
 #include "models/model.h"
 #include "profiler/probe.h"
+#include "profiler/source.h"
 
 struct profile_request {
     const struct model *models;
     int n_models;
     const struct cluster *cluster;
+    const struct profiler_target *target; /* which kind; NULL = the first */
     enum dtype dtype, kv_dtype;
     int64_t max_tokens, max_seqs, max_len; /* largest step and sequence to cover */
     double budget_s;                       /* stop after this; 0 = none */
@@ -47,8 +49,18 @@ struct profile_summary {
     int n_ceilings;
 };
 
-/* The machines that are profiled: the first node of the cluster that holds CPUs. NULL = none. */
-const struct cluster_node *profiler_node(const struct cluster *cluster);
+/* A device kind that can be measured, and the ranks on its machines (those of its largest size). */
+struct profiler_target {
+    const struct device_kind *kind;
+    const struct cluster_node *node; /* the first of its nodes of that size */
+    struct source_layout layout;
+};
+/* The CPU kinds of the cluster that have machines, in its order; ranks are numbered kind by kind. */
+int profiler_targets(
+        struct profiler_target **out, const struct cluster *cluster, struct arena *arena);
+/* Machine of each rank of the targets, counted in the order of the cluster's nodes; returns the ranks. */
+int profiler_machines(int **out, const struct profiler_target *targets, int n,
+        const struct cluster *cluster, struct arena *arena);
 
 /* Fills summary only (dry run) when sink is NULL. Collective; every rank gets the same answer. */
 MUST_CHECK bool profiler_run(struct profile_summary *summary, const struct profile_request *request,

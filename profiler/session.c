@@ -16,7 +16,7 @@ bool session_open(struct session *session, const struct profile_request *request
         ok = !leads || source_replay(&session->source, request->replay, arena, err);
         ok = ranks_agree(ranks, ok, err);
     } else {
-        session->host = source_host_open(ranks, err);
+        session->host = source_host_open(ranks, &request->target->layout, err);
         ok = session->host != NULL;
         if (ok)
             session->source = source_host(session->host);

@@ -39,10 +39,17 @@ struct source {
     bool cold; /* operands in memory, not in cache */
 };
 
-/* Measures on this host: rank r of the job takes part in ops with busy > r. Collective. Rank 0 gets a
- * source; the others call source_host_serve, which returns when rank 0 closes. */
+/* Which ranks of the job measure: rank first + m * devices + l is the l-th one of machine m. An op with busy b
+ * is executed by the first b ranks of every machine; a group over several machines has equal parts on each. */
+struct source_layout {
+    int first, machines, devices;
+};
+
+/* Measures on these machines. Collective over all ranks of the job, those of other machines too. Rank 0 gets
+ * a source; the others call source_host_serve, which returns when rank 0 closes. */
 struct host;
-MUST_CHECK struct host *source_host_open(struct ranks *ranks, struct err *err);
+MUST_CHECK struct host *source_host_open(
+        struct ranks *ranks, const struct source_layout *layout, struct err *err);
 void source_host_close(struct host *host);
 struct source source_host(struct host *host);
 MUST_CHECK bool source_host_serve(struct host *host, struct err *err);

@@ -14,13 +14,12 @@
 #include "profiler/coll_case.h"
 #include "profiler/disturb.h"
 #include "profiler/source.h"
+#include "profiler/source_group.h"
 
 enum {
     SHORT_US = 20, /* ops shorter than this are timed several at a time */
     SAMPLE_US = 60,
-    MOST_REPEATS = 200,
-    MOST_GROUPS = 16,
-    OTHER_KEY = 1000
+    MOST_REPEATS = 200
 };
 static const double long_us = 5e3;
 
@@ -42,17 +41,12 @@ struct stamp {
     int32_t hit, slow;
 };
 
-struct group {
-    int degree, n;
-    struct coll *coll; /* NULL where this rank is not in one */
-};
-
 struct host {
     struct ranks *ranks;
+    struct source_groups groups;
     struct dev *dev;
     int threads;
-    struct group groups[MOST_GROUPS];
-    int n_groups;
+    int64_t offset_ns; /* of this machine's clock to that of the first member's */
     struct op op;
     struct op_case *compute;
     struct coll_case exchange;
@@ -62,57 +56,18 @@ struct host {
     struct stamp *mine, *all;
 };
 
-/* The group of `degree` among the first n ranks that this rank is in: NULL where it is in none. Opened by
- * all ranks that are in it; kept, because opening is slow. */
-static bool find_group(struct coll **out, struct host *host, int degree, int n, struct err *err)
-{
-    int rank = ranks_rank(host->ranks), members[256];
-
-    *out = NULL;
-    for (int i = 0; i < host->n_groups; i++) {
-        if (host->groups[i].degree == degree && host->groups[i].n == n) {
-            *out = host->groups[i].coll;
-            return true;
-        }
-    }
-    if (host->n_groups == MOST_GROUPS || degree > 256)
-        return err_set(err, ERR_BUG, "too many or too large groups of ranks: %d of %d", degree, n);
-    struct group *group = &host->groups[host->n_groups++];
-    *group = (struct group){.degree = degree, .n = n};
-    if (rank >= n)
-        return true;
-    for (int i = 0; i < degree; i++)
-        members[i] = rank / degree * degree + i;
-    group->coll = coll_open(members, degree, OTHER_KEY + host->n_groups, false, err);
-    *out = group->coll;
-    return group->coll != NULL;
-}
-
 static bool use_threads(struct host *host, int threads, struct err *err)
 {
     if (host->dev && host->threads == threads)
         return true;
     dev_close(host->dev);
     host->dev = NULL;
-    struct dev_options options = {
-            .threads = threads, .first_cpu = ranks_rank(host->ranks) * threads};
+    struct dev_options options = {.threads = threads,
+            .first_cpu = (ranks_rank(host->ranks) - host->groups.layout.first)
+                         % host->groups.layout.devices * threads};
     host->dev = dev_host_open(&options, err);
     host->threads = threads;
     return host->dev != NULL;
-}
-
-/* Ranks that work at once: `busy`, in whole groups for a collective, and at least one group. */
-static int participants(const struct op *op)
-{
-    if (!op_is_collective(op->kind))
-        return op->busy;
-    int degree = coll_case_degree(op);
-    return op->busy < degree ? degree : op->busy / degree * degree;
-}
-
-static bool takes_part(const struct host *host, const struct op *op)
-{
-    return ranks_rank(host->ranks) < participants(op);
 }
 
 static void run_once(struct host *host)
@@ -127,7 +82,7 @@ static void run_once(struct host *host)
 static double warm_up_once(struct host *host)
 {
     double us = 0;
-    if (takes_part(host, &host->op)) {
+    if (host->groups.place >= 0) {
         coll_barrier(host->together);
         int64_t begin = clock_now_ns();
         run_once(host);
@@ -159,19 +114,21 @@ static bool open_case(struct host *host, struct err *err)
 {
     const struct op *op = &host->op;
     struct coll *group = NULL;
-    int n = participants(op);
+    int local = source_local_ranks(op);
 
+    if (!source_list_members(&host->groups, op))
+        return err_set(err, ERR_BUG, "an op for more ranks than this job has");
     /* Groups first, by every rank in the same order, whether it is in one or not. */
-    if (!find_group(&host->together, host, n, n, err))
+    if (!source_together(&host->together, &host->groups, op, err))
         return false;
     if (op_is_collective(op->kind)) {
         close_case(host);
-        if (!find_group(&group, host, coll_case_degree(op), n, err))
+        if (!source_group(&group, &host->groups, op, err))
             return false;
-        return !takes_part(host, op)
+        return host->groups.place < 0
                || (use_threads(host, 1, err) && coll_case_open(&host->exchange, op, group, err));
     }
-    if (!takes_part(host, op)) {
+    if (host->groups.place < 0) {
         close_case(host);
         return true;
     }
@@ -180,7 +137,7 @@ static bool open_case(struct host *host, struct err *err)
     close_case(host);
     if (!use_threads(host, op->degree, err))
         return false;
-    host->compute = op_case_open(host->dev, op, source_cold_bytes(n), 1, err);
+    host->compute = op_case_open(host->dev, op, source_cold_bytes(local), 1, err);
     return host->compute != NULL;
 }
 
@@ -189,6 +146,9 @@ static bool do_begin(struct host *host, const struct op *op, struct err *err)
     host->op = *op;
     host->repeats = 1;
     bool ok = ranks_agree(host->ranks, open_case(host, err), err);
+    host->offset_ns = ok && op->nodes > 1 && host->groups.place >= 0
+                              ? source_clock_offset(&host->groups, host->together)
+                              : 0;
     double us = ok ? warm_up(host) : 0;
     /* A collective is timed alone: from the common start to the last one's end. */
     if (ok && host->compute && us < SHORT_US)
@@ -210,14 +170,15 @@ static void take_samples(struct host *host, int n)
         for (int r = 0; r < host->repeats; r++)
             run_once(host);
         int64_t end = clock_now_ns();
-        host->mine[i] = (struct stamp){begin, end, disturb_lost_cpu() != lost, slow};
+        host->mine[i] = (struct stamp){
+                begin - host->offset_ns, end - host->offset_ns, disturb_lost_cpu() != lost, slow};
     }
 }
 
 static void do_sample(struct host *host, int n)
 {
     memset(host->mine, 0, (size_t)n * sizeof *host->mine);
-    if (takes_part(host, &host->op))
+    if (host->groups.place >= 0)
         take_samples(host, n);
     ranks_gather(host->ranks, host->mine, n * (int64_t)sizeof *host->mine, host->all, 0);
 }
@@ -232,7 +193,7 @@ static enum source_answer host_begin(void *self, const struct op *op, struct err
     struct host *host = self;
     char text[160];
 
-    if (participants(op) > ranks_count(host->ranks)) {
+    if (!source_list_members(&host->groups, op)) {
         err_set(err, ERR_BUG, "%s needs more ranks than this job has", op_show(text, op));
         return SOURCE_FAIL;
     }
@@ -252,12 +213,12 @@ static enum source_answer host_begin(void *self, const struct op *op, struct err
 }
 
 /* Each rank's time is a sample of a compute op; a collective has one, until its last rank is done. */
-static void add_collective(struct batch *out, const struct host *host, int i, int n, int n_ranks)
+static void add_collective(struct batch *out, const struct host *host, int i, int n)
 {
     int64_t begin = 0, end = 0;
     bool hit = false;
-    for (int r = 0; r < n_ranks; r++) {
-        const struct stamp *s = &host->all[r * n + i];
+    for (int m = 0; m < host->groups.n_members; m++) {
+        const struct stamp *s = &host->all[host->groups.members[m] * n + i];
         begin = s->begin_ns > begin ? s->begin_ns : begin;
         end = s->end_ns > end ? s->end_ns : end;
         hit = hit || s->hit;
@@ -269,10 +230,10 @@ static void add_collective(struct batch *out, const struct host *host, int i, in
         out->us[out->n++] = us;
 }
 
-static void add_compute(struct batch *out, const struct host *host, int i, int n, int n_ranks)
+static void add_compute(struct batch *out, const struct host *host, int i, int n)
 {
-    for (int r = 0; r < n_ranks; r++) {
-        const struct stamp *s = &host->all[r * n + i];
+    for (int m = 0; m < host->groups.n_members; m++) {
+        const struct stamp *s = &host->all[host->groups.members[m] * n + i];
         double us = (double)(s->end_ns - s->begin_ns) * 1e-3 / host->repeats;
         if (s->hit)
             out->hit_us[out->n_hit++] = us;
@@ -286,7 +247,7 @@ static bool host_sample(void *self, int n, struct batch *out)
     struct host *host = self;
     const struct op *op = &host->op;
     bool collective = op_is_collective(op->kind);
-    int n_ranks = participants(op);
+    int n_ranks = host->groups.n_members;
 
     /* Ranks pool their samples: half as many rounds with two of them. */
     if (!collective && n_ranks > 1)
@@ -298,13 +259,14 @@ static bool host_sample(void *self, int n, struct batch *out)
     send_command(host, &command);
     do_sample(host, n);
     *out = (struct batch){.disturbed = disturb_stolen_ticks() != stolen};
-    for (int i = 0; i < n * n_ranks; i++)
-        out->disturbed = out->disturbed || host->all[i].slow;
+    for (int m = 0; m < n_ranks; m++)
+        for (int i = 0; i < n; i++)
+            out->disturbed = out->disturbed || host->all[host->groups.members[m] * n + i].slow;
     for (int i = 0; i < n && (i + 1) * n_ranks <= SOURCE_MOST; i++) {
         if (collective)
-            add_collective(out, host, i, n, n_ranks);
+            add_collective(out, host, i, n);
         else
-            add_compute(out, host, i, n, n_ranks);
+            add_compute(out, host, i, n);
     }
     return true;
 }
@@ -356,7 +318,8 @@ static void keep_memory(void)
 #endif
 }
 
-struct host *source_host_open(struct ranks *ranks, struct err *err)
+struct host *source_host_open(
+        struct ranks *ranks, const struct source_layout *layout, struct err *err)
 {
     keep_memory();
     struct host *host = calloc(1, sizeof *host);
@@ -364,9 +327,10 @@ struct host *source_host_open(struct ranks *ranks, struct err *err)
 
     if (ok) {
         host->ranks = ranks;
+        ok = source_groups_init(&host->groups, ranks, layout, err);
         host->mine = calloc(SOURCE_MOST, sizeof *host->mine);
         host->all = calloc((size_t)SOURCE_MOST * (size_t)ranks_count(ranks), sizeof *host->all);
-        ok = host->mine && host->all;
+        ok = ok && host->mine && host->all;
     }
     if (!ok)
         err_set(err, ERR_ENV, "no memory to measure with");
@@ -384,8 +348,7 @@ void source_host_close(struct host *host)
     if (!host)
         return;
     close_case(host);
-    for (int i = 0; i < host->n_groups; i++)
-        coll_close(host->groups[i].coll);
+    source_groups_fini(&host->groups);
     dev_close(host->dev);
     free(host->mine);
     free(host->all);

@@ -1,0 +1,90 @@
+#include "cli/profile_show.h"
+
+#include <stdio.h>
+
+#include "core/json.h"
+
+void profile_show_summary_json(const struct profile_summary *s, const struct profile_shown *options)
+{
+    struct json_writer w = {.pretty = true};
+    json_object_begin(&w, NULL);
+    json_put_string(&w, "database", options->db);
+    json_put_bool(&w, "dry_run", options->dry_run);
+    json_put_int(&w, "wanted", s->wanted);
+    json_put_int(&w, "known", s->known);
+    json_put_int(&w, "measured", s->measured);
+    json_put_int(&w, "skipped", s->skipped);
+    json_put_int(&w, "left", s->left);
+    json_put_int(&w, "disturbed", s->disturbed);
+    json_put_double(&w, "estimate_s", s->estimate_s);
+    json_put_double(&w, "seconds", s->seconds);
+    json_array_begin(&w, "ceilings");
+    for (int i = 0; i < s->n_ceilings; i++) {
+        json_object_begin(&w, NULL);
+        json_put_int(&w, "threads", s->ceilings[i].degree);
+        json_put_int(&w, "busy", s->ceilings[i].busy);
+        json_put_double(&w, "peak_flops", s->ceilings[i].peak_flops);
+        json_put_double(&w, "peak_bytes_per_s", s->ceilings[i].peak_bytes_per_s);
+        json_end(&w);
+    }
+    json_end(&w);
+    json_end(&w);
+    printf("%s\n", w.text);
+    json_writer_free(&w);
+}
+
+void profile_show_summary(const struct profile_summary *s, const struct profile_shown *options)
+{
+    printf("%lld points wanted, %lld known", (long long)s->wanted, (long long)s->known);
+    if (options->dry_run) {
+        printf(", %lld to measure, about %.0f s\n", (long long)(s->wanted - s->known),
+                s->estimate_s);
+        return;
+    }
+    printf(", %lld measured in %.1f s\n", (long long)s->measured, s->seconds);
+    if (s->left > 0)
+        printf("%lld left when the budget was spent; the same command goes on with them\n",
+                (long long)s->left);
+    if (s->skipped > 0)
+        printf("%lld left out: %s\n", (long long)s->skipped,
+                options->replay ? "not in the recording" : "more memory than this machine has");
+    if (s->disturbed > 0)
+        printf("%lld never without interference from other processes\n", (long long)s->disturbed);
+    for (int i = 0; i < s->n_ceilings; i++)
+        printf("ceiling of %d thread%s, %d rank%s at once: %.4g GFLOP/s, %.4g GB/s each\n",
+                s->ceilings[i].degree, s->ceilings[i].degree > 1 ? "s" : "", s->ceilings[i].busy,
+                s->ceilings[i].busy > 1 ? "s" : "", s->ceilings[i].peak_flops * 1e-9,
+                s->ceilings[i].peak_bytes_per_s * 1e-9);
+}
+
+void profile_show_check_json(const struct check_row *rows, int n)
+{
+    struct json_writer w = {.pretty = true};
+    json_array_begin(&w, NULL);
+    for (int i = 0; i < n; i++) {
+        json_object_begin(&w, NULL);
+        json_put_string(&w, "kind", op_kind_names[rows[i].kind]);
+        json_put_int(&w, "n", rows[i].n);
+        json_put_double(&w, "mape", rows[i].mape);
+        json_put_double(&w, "median", rows[i].median);
+        json_put_double(&w, "p90", rows[i].p90);
+        json_put_double(&w, "p99", rows[i].p99);
+        json_put_double(&w, "bias", rows[i].bias);
+        json_put_double(&w, "coverage", rows[i].coverage);
+        json_end(&w);
+    }
+    json_end(&w);
+    printf("%s\n", w.text);
+    json_writer_free(&w);
+}
+
+void profile_show_check(const struct check_row *rows, int n)
+{
+    printf("%-18s %5s %8s %8s %8s %8s %8s %9s\n", "sizes not measured", "n", "mean", "median",
+            "p90", "p99", "bias", "covered");
+    for (int i = 0; i < n; i++)
+        printf("%-18s %5lld %7.1f%% %7.1f%% %7.1f%% %7.1f%% %+7.1f%% %8.0f%%\n",
+                op_kind_names[rows[i].kind], (long long)rows[i].n, rows[i].mape * 100,
+                rows[i].median * 100, rows[i].p90 * 100, rows[i].p99 * 100, rows[i].bias * 100,
+                rows[i].coverage * 100);
+}
