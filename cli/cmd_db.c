@@ -6,6 +6,7 @@
 #include <time.h>
 
 #include "cli/cli.h"
+#include "cli/db_show.h"
 #include "core/json.h"
 #include "db/profile_store.h"
 #include "db/run_store.h"
@@ -161,12 +162,19 @@ static bool do_list(struct cli *cli, struct db *db, const struct options *option
     return true;
 }
 
+static bool do_exchanges(struct cli *cli, struct db *db, const struct options *options)
+{
+    (void)options;
+    return db_show_exchanges(cli, db);
+}
+
 static const struct action actions[] = {
         {"list", DB_READ, do_list},
         {"check", DB_READ, do_check},
         {"export", DB_READ, do_export},
         {"merge", DB_WRITE, do_merge},
         {"vacuum", DB_WRITE, do_vacuum},
+        {"exchanges", DB_READ, do_exchanges},
 };
 
 static bool run(struct cli *cli, void *self)
@@ -179,7 +187,8 @@ static bool run(struct cli *cli, void *self)
             action = &actions[i];
     if (!action)
         return err_set(cli->err, ERR_INPUT,
-                "\"%s\" is nothing db does: expected list, check, export, merge or vacuum",
+                "\"%s\" is nothing db does: expected list, check, export, merge, vacuum or "
+                "exchanges",
                 cli->argv[0]);
     if (cli->argc > 2 && action->run != do_merge)
         return err_set(cli->err, ERR_INPUT, "%s takes one database, \"%s\" is one too many",
@@ -198,8 +207,8 @@ static bool run(struct cli *cli, void *self)
 
 const struct command command_db = {
         .name = "db",
-        .summary = "look after the database: list, check, export, merge, vacuum",
-        .usage = "list|check|export|merge|vacuum DB [DB...]",
+        .summary = "look after the database: list, check, export, merge, vacuum, exchanges",
+        .usage = "list|check|export|merge|vacuum|exchanges DB [DB...]",
         .description = "list shows the profiles and runs of a database.\n"
                        "\n"
                        "check verifies the checksum of every row, the links between tables and the "
@@ -212,6 +221,9 @@ const struct command command_db = {
                        "profiles of other "
                        "machines, runs made elsewhere. Rows that both have stay as they are in the "
                        "first.\n"
+                       "\n"
+                       "exchanges prints what collectives and transfers cost, with algbw and "
+                       "busbw as nccl-tests define them.\n"
                        "\n"
                        "vacuum brings a database of an older version up to date and gives back "
                        "unused space.",

@@ -89,6 +89,8 @@ static const struct column cost_columns[] = {
         {"samples", "Samples", UNIT_COUNT},
         {"flop_per_s", "GFLOP/s", UNIT_NUMBER},
         {"bytes_per_s", "GB/s", UNIT_NUMBER},
+        {"algbw", "algbw, GB/s", UNIT_NUMBER},
+        {"busbw", "busbw, GB/s", UNIT_NUMBER},
         {"source", "Source", UNIT_TEXT},
         {"stop", "Stopped by", UNIT_TEXT},
 };
@@ -134,6 +136,8 @@ static void cost_row(
     row[at++] = cell_number(point->samples);
     row[at++] = rate(op_flop(op), point->cost_us, table->arena);
     row[at++] = rate(op_bytes(op), point->cost_us, table->arena);
+    row[at++] = rate(op_exchange_bytes(op), point->cost_us, table->arena);
+    row[at++] = rate(op_exchange_bytes(op) * op_bus_share(op), point->cost_us, table->arena);
     row[at++] = cell_text(cost_source_names[point->source]);
     row[at++] = cell_text(point->stop);
 }

@@ -352,3 +352,26 @@ double op_bytes(const struct op *op)
     }
     return 0;
 }
+
+/* Gathers, scatters and all-to-all: their sizes here are one rank's. */
+static bool counts_all_ranks(enum op_kind kind)
+{
+    return kind == OP_ALL_GATHER || kind == OP_REDUCE_SCATTER || kind == OP_ALL_TO_ALL;
+}
+
+double op_exchange_bytes(const struct op *op)
+{
+    if (!op_is_collective(op->kind))
+        return 0;
+    /* all_to_all's size already holds the parts for all destinations */
+    bool times = op->kind == OP_ALL_GATHER || op->kind == OP_REDUCE_SCATTER;
+    return (double)op->dim[0] * (times ? op->degree : 1);
+}
+
+double op_bus_share(const struct op *op)
+{
+    double n = op->degree > 1 ? op->degree : 1;
+    if (op->kind == OP_ALL_REDUCE)
+        return 2 * (n - 1) / n;
+    return counts_all_ranks(op->kind) ? (n - 1) / n : 1;
+}

@@ -132,4 +132,10 @@ char *op_show(char *buf, const struct op *op);
 double op_flop(const struct op *op);
 double op_bytes(const struct op *op);
 
+/* Bytes of an exchange as nccl-tests count them: what all ranks bring together for gathers, scatters and
+ * all-to-all, else what one does. algbw = these / time. 0 for compute ops. */
+double op_exchange_bytes(const struct op *op);
+/* busbw / algbw: the share of those bytes that must cross each rank's link (nccl-tests, doc/PERFORMANCE.md). */
+double op_bus_share(const struct op *op);
+
 #endif

@@ -122,6 +122,25 @@ static void few_tokens_touch_few_experts(void **state)
     assert_true(fabs(op_bytes(&op) - rows * (8 * 64 + 24 * 32) - 8 * 3 * 2 * 64 * 32) < 100);
 }
 
+/* The table of nccl-tests' doc/PERFORMANCE.md, with 4 ranks and 1 MiB a rank. */
+static void bus_bandwidth_as_nccl_tests_define_it(void **state)
+{
+    static const struct {
+        enum op_kind kind;
+        double bytes, share;
+    } cases[] = {{OP_ALL_REDUCE, 0x1p20, 1.5}, {OP_ALL_GATHER, 0x1p22, 0.75},
+            {OP_REDUCE_SCATTER, 0x1p22, 0.75}, {OP_ALL_TO_ALL, 0x1p20, 0.75},
+            {OP_BROADCAST, 0x1p20, 1}, {OP_SEND_RECV, 0x1p20, 1}};
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct op op = {.kind = cases[i].kind, .degree = 4, .busy = 4, .dim = {1 << 20}};
+        assert_true(op_exchange_bytes(&op) == cases[i].bytes);
+        assert_true(op_bus_share(&op) == cases[i].share);
+    }
+    struct op gemm = {.kind = OP_GEMM, .degree = 1, .busy = 1, .dim = {8, 8, 8}};
+    assert_true(op_exchange_bytes(&gemm) == 0);
+}
+
 static void every_kind_has_traffic(void **state)
 {
     (void)state;
@@ -143,6 +162,7 @@ int main(void)
             cmocka_unit_test(flop_and_bytes_by_hand),
             cmocka_unit_test(few_tokens_touch_few_experts),
             cmocka_unit_test(every_kind_has_traffic),
+            cmocka_unit_test(bus_bandwidth_as_nccl_tests_define_it),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
