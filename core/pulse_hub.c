@@ -232,7 +232,8 @@ static bool judge_silent(struct pulse_hub *hub, struct member *member, struct er
 
 static bool judge(struct pulse_hub *hub, int64_t now_ns, struct err *err)
 {
-    if (now_ns - hub->last_ns > 3 * PULSE_BEAT_MS * MS) { /* it was the hub that did not run */
+    if (now_ns - hub->last_ns
+            > INT64_C(3) * PULSE_BEAT_MS * MS) { /* it was the hub that did not run */
         for (int i = 0; i < hub->n_members; i++)
             hub->members[i].heard_ns = now_ns;
         hub->open_ns += now_ns - hub->last_ns;

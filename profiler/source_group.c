@@ -1,5 +1,6 @@
 #include "profiler/source_group.h"
 
+#include <stddef.h>
 #include <stdint.h>
 #include <stdlib.h>
 
@@ -145,8 +146,9 @@ static bool find_group(struct coll **out, struct source_groups *groups, int degr
     groups->open[at].nodes = nodes;
     if (groups->place < 0)
         return true;
-    groups->open[at].coll = coll_open(
-            groups->members + groups->place / degree * degree, degree, GROUP_KEY + at, false, err);
+    groups->open[at].coll =
+            coll_open(groups->members + (ptrdiff_t)(groups->place / degree) * degree, degree,
+                    GROUP_KEY + at, false, err);
     *out = groups->open[at].coll;
     return *out != NULL;
 }
