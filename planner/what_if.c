@@ -79,7 +79,7 @@ static bool read_value(struct change *c, const char *value, struct arena *arena,
 
 static bool read_change(struct change *c, const char *text, struct arena *arena, struct err *err)
 {
-    *c = (struct change){.text = text};
+    *c = (struct change){.text = text, .name = "", .value = ""};
     const char *equals = strchr(text, '=');
     if (equals == NULL)
         return bad(c, err, "found no =");
@@ -231,7 +231,7 @@ static bool add_kind(
         struct what_if *what, const struct change *c, struct arena *arena, struct err *err)
 {
     const struct device_sheet *sheet = device_sheet_find(c->name);
-    const char *names[64];
+    const char *names[64] = {""};
     int n = what->cluster.n_kinds < 64 ? what->cluster.n_kinds : 64;
     for (int i = 0; i < n; i++)
         names[i] = what->cluster.kinds[i].name;
@@ -302,7 +302,7 @@ static bool change_one_link(struct what_if *what, const struct change *c, struct
 static bool unknown_link(
         const struct what_if *what, const struct change *c, struct arena *arena, struct err *err)
 {
-    const char *names[64];
+    const char *names[64] = {""};
     int n = what->cluster.n_links < 64 ? what->cluster.n_links : 64;
     for (int i = 0; i < n; i++)
         names[i] = what->cluster.links[i].name;

@@ -35,7 +35,7 @@ static struct answer solve(const char *text)
     struct err err = {0};
     struct instance_file file;
     struct columns_options options = {0};
-    struct columns_result r;
+    struct columns_result r = {0};
     struct answer answer = {0};
     if (!try_read(&file, text, &arena, &err)
             || !columns_solve(&r, &file.instance, &options, &arena, &err))
