@@ -222,6 +222,10 @@ struct op_args {
     };
 };
 
+/* From this many rows on a product on a CPU goes another way (docs/decisions/0003): costs may jump between one
+ * row less and this, so both are worth measuring. */
+#define OP_ROW_EDGE 40
+
 /* Runs a compute op to completion. Shapes come from op; it was checked when the plan was. Never fails. */
 void op_run(struct dev *dev, const struct op *op, const struct op_args *args);
 

@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "kernels/op_table.h"
 #include "models/graph.h"
 
 enum {
@@ -92,6 +93,23 @@ static void add_step(struct builder *b, const struct split *split, const struct 
             add(b, &ops[i].op, level);
 }
 
+/* Products on both sides of the edge of their kernels. */
+static void add_edge(struct builder *b, const struct split *split, int later)
+{
+    for (int64_t m = OP_ROW_EDGE - 1; m <= OP_ROW_EDGE; m++) {
+        struct graph_op ops[MOST_OPS];
+        struct step_shape shape = {.tokens = m,
+                .group_tokens = m * split->attention_dp,
+                .logits_rows = m < b->request->max_seqs ? m : 0};
+        int n = m < b->request->max_tokens ? graph_step(ops, MOST_OPS, b->model, split,
+                        (struct piece){0, b->model->n_layers}, &shape)
+                                           : 0;
+        for (int i = 0; i < n && i < MOST_OPS; i++)
+            if (ops[i].op.kind == OP_GEMM || ops[i].op.kind == OP_LM_HEAD)
+                add(b, &ops[i].op, 1 + later);
+    }
+}
+
 static void add_rows(struct builder *b, const struct split *split, int later)
 {
     struct size_level sizes[POINTS_SIZES];
@@ -167,6 +185,7 @@ static void add_split(struct builder *b, struct split split, int later)
     if (!graph_legal(b->model, &split, &ignored))
         return;
     add_rows(b, &split, later);
+    add_edge(b, &split, later);
     add_decode(b, &split, later);
     add_prefill(b, &split, later);
 }

@@ -11,8 +11,6 @@
 #define STRIP_BYTES (INT64_C(512) << 10)
 /* Columns of a strip: whole panels. */
 #define STRIP_UNIT 48
-/* From this many rows on outer.h is faster than dot.h: docs/decisions/0003. */
-#define OUTER_FROM 40
 /* Columns are dealt out to threads in whole tiles of any shape. */
 #define SPAN_UNIT 32
 /* Packed rows of one pass over the weights. */
@@ -43,7 +41,7 @@ static int64_t product_open(struct product *p, const struct span_job *s)
 {
     const struct cpu_isa *cpu = dev_cpu(s->dev);
     *p = (struct product){.span = s, .cpu = cpu};
-    p->outer = s->m >= OUTER_FROM && !dev_deterministic(s->dev);
+    p->outer = s->m >= OP_ROW_EDGE && !dev_deterministic(s->dev);
     if (p->outer) {
         int64_t passes = (s->m + cpu->outer_pass - 1) / cpu->outer_pass;
         p->group = cpu->outer_rows;
