@@ -226,7 +226,7 @@ static bool write_cluster(
     kind.threads = thread_counts(t->cores, &kind.n_threads, arena);
     struct cluster_node node = {
             .name = f->host, .count = 1, .kind = kind.name, .devices = t->cores};
-    struct cluster_link link = {.name = "shm", .inside = true};
+    struct cluster_link link = {.name = "shm", .inside = true, .sharing = 1};
     struct cluster cluster = {.name = f->host,
             .kinds = &kind,
             .n_kinds = 1,
