@@ -12,50 +12,86 @@ enum {
     MOST_FINALISTS = 128
 };
 
-static double decode_step_us(struct cost_model *costs, int kind, const struct split *split,
-        struct piece piece, const struct candidate *c, const struct demand *demand)
+/* A full decode step of a prompt replica has no meaning: its step is one of prompts alone. */
+static double full_step_us(struct cost_model *costs, const struct stage_pick *at,
+        const struct split *split, const struct replica_pick *pick, const struct demand *demand)
 {
     int64_t groups = split->attention_dp;
-    int64_t seqs = (c->config->max_seqs + groups - 1) / groups;
+    int64_t seqs = (pick->max_seqs + groups - 1) / groups;
     struct step_shape shape = {.tokens = seqs,
             .group_tokens = seqs * groups,
             .decode_batch = seqs,
             .decode_kv_tokens = seqs * (int64_t)ceil(demand->prompt + demand->output / 2),
             .logits_rows = seqs};
+    struct seq_shape prompt = {pick->max_tokens, pick->max_tokens};
+    if (pick->role == ROLE_PREFILL)
+        shape = (struct step_shape){.tokens = pick->max_tokens,
+                .group_tokens = pick->max_tokens * groups,
+                .prefill = &prompt,
+                .n_prefill = 1,
+                .logits_rows = 1};
     struct step_cost cost;
-    cost_piece(&cost, costs, kind, split, piece, &shape);
+    cost_piece(&cost, costs, at->kind, split, (struct piece){at->first, at->end}, &shape);
     return cost.us;
 }
 
 static void build_stage(struct plan_stage *out, const struct plan *plan,
-        const struct plan_replica *replica, const struct candidate *c, int stage,
+        const struct plan_replica *replica, const struct replica_pick *pick, int stage,
         struct cost_model *costs, const struct demand *demand)
 {
-    const struct stage_pick *pick = &c->stages[stage];
+    const struct stage_pick *at = &pick->stages[stage];
     const struct cluster *cluster = cost_cluster(costs);
-    const struct split *split = &c->config->layout->split;
-    struct piece piece = {pick->first, pick->end};
-    out->first_layer = pick->first;
-    out->end_layer = pick->end;
-    out->tp = split->tp;
-    out->ep = split->ep;
-    out->attention_dp = split->attention_dp;
-    out->threads = split->threads;
-    out->kind = cluster->kinds[pick->kind].name;
+    struct piece piece = {at->first, at->end};
+    out->first_layer = at->first;
+    out->end_layer = at->end;
+    out->tp = at->split.tp;
+    out->ep = at->split.ep;
+    out->attention_dp = at->split.attention_dp;
+    out->threads = at->split.threads;
+    out->n_ranks = at->split.tp * at->split.attention_dp;
+    out->kind = cluster->kinds[at->kind].name;
     int kind;
     struct split full = cost_plan_split(plan, replica, out, cluster, &kind);
     struct rank_bytes bytes = cost_memory(costs, &full, piece, replica, PLAN_BLOCK_TOKENS);
     out->weight_bytes = bytes.weight;
     out->kv_bytes = bytes.kv;
     out->work_bytes = bytes.work;
-    out->step_us = decode_step_us(costs, pick->kind, &full, piece, c, demand);
+    out->step_us = full_step_us(costs, at, &full, pick, demand);
+}
+
+/* All replicas of a pick: equal but for their ranks. */
+static void build_replicas(struct plan *out, const struct replica_pick *pick,
+        struct plan_replica *replicas, struct cost_model *costs, const struct demand *demand,
+        struct arena *arena)
+{
+    for (int64_t r = 0; r < pick->count; r++) {
+        struct plan_replica *replica = &replicas[r];
+        *replica = (struct plan_replica){.n_stages = pick->n_stages,
+                .role = pick->role,
+                .max_seqs = pick->max_seqs,
+                .max_tokens = pick->max_tokens,
+                .in_flight = pick->in_flight,
+                .kv_blocks = pick->kv_blocks,
+                .kv_rate = pick->kv_rate,
+                .kv_latency_us = pick->kv_latency_us};
+        replica->stages = ARENA_NEW(arena, struct plan_stage, pick->n_stages);
+        for (int s = 0; s < pick->n_stages; s++) {
+            struct plan_stage *stage = &replica->stages[s];
+            if (r == 0)
+                build_stage(stage, out, replica, pick, s, costs, demand);
+            else
+                *stage = replicas[0].stages[s];
+            int *ranks = ARENA_NEW(arena, int, stage->n_ranks);
+            for (int i = 0; i < stage->n_ranks; i++)
+                ranks[i] = out->n_ranks++;
+            stage->ranks = ranks;
+        }
+    }
 }
 
 void choose_build(struct plan *out, const struct candidate *c, const struct planner_input *input,
         struct cost_model *costs, struct arena *arena)
 {
-    const struct config *config = c->config;
-    int stage_ranks = config->layout->split.tp * config->layout->split.attention_dp;
     struct demand demand;
     demand_of(&demand, input->requests);
     memset(out, 0, sizeof *out);
@@ -69,25 +105,13 @@ void choose_build(struct plan *out, const struct candidate *c, const struct plan
     out->block_tokens = PLAN_BLOCK_TOKENS;
     out->max_len = (int)demand.max_len;
     out->deterministic = input->deterministic;
-    out->n_replicas = config->dp;
-    out->replicas = ARENA_NEW(arena, struct plan_replica, config->dp);
-    for (int r = 0; r < config->dp; r++) {
-        struct plan_replica *replica = &out->replicas[r];
-        *replica = (struct plan_replica){.n_stages = config->pp,
-                .max_seqs = config->max_seqs,
-                .max_tokens = config->max_tokens,
-                .in_flight = config->in_flight,
-                .kv_blocks = c->kv_blocks};
-        replica->stages = ARENA_NEW(arena, struct plan_stage, config->pp);
-        for (int s = 0; s < config->pp; s++) {
-            struct plan_stage *stage = &replica->stages[s];
-            int *ranks = ARENA_NEW(arena, int, stage_ranks);
-            for (int i = 0; i < stage_ranks; i++)
-                ranks[i] = out->n_ranks++;
-            stage->ranks = ranks;
-            stage->n_ranks = stage_ranks;
-            build_stage(stage, out, replica, c, s, costs, &demand);
-        }
+    for (int i = 0; i < c->n_replicas; i++)
+        out->n_replicas += (int)c->replicas[i].count;
+    out->replicas = ARENA_NEW(arena, struct plan_replica, out->n_replicas);
+    struct plan_replica *at = out->replicas;
+    for (int i = 0; i < c->n_replicas; i++) {
+        build_replicas(out, &c->replicas[i], at, costs, &demand, arena);
+        at += c->replicas[i].count;
     }
     out->name = plan_show(out, arena);
 }
@@ -144,7 +168,7 @@ static int pick_finalists(const struct candidate **out, int most, const struct s
     int deepest = 0;
     for (int64_t i = 0; i < found->n; i++) {
         int at = 0;
-        while (at < n_lead && !search_same_layout(lead[at]->config, found->items[i].config))
+        while (at < n_lead && !search_same_layout(lead[at], &found->items[i]))
             at++;
         layout_of[i] = at;
         if (at == n_lead) {
@@ -201,8 +225,7 @@ static void rank_finalists(
             out->runners_up[out->n_runners_up++] = best;
         /* The rest of its layout differs in batch limits alone: no plan of its own. */
         for (int i = 0; i < out->n; i++)
-            if (search_same_layout(
-                        out->items[i].candidate->config, out->items[best].candidate->config))
+            if (search_same_layout(out->items[i].candidate, out->items[best].candidate))
                 done[i] = true;
     }
 }

@@ -21,7 +21,9 @@
 
 enum {
     MOST_ROUNDS = 400,
-    MOST_CLOSINGS = 4 /* enumerations of all columns that could matter */
+    MOST_CLOSINGS = 4, /* enumerations of all columns that could matter */
+    EFFORT_ALL =
+            100000 /* labels for one of them: a large cluster has more patterns than can help */
 };
 
 struct solver {
@@ -106,21 +108,18 @@ static void tighten(struct solver *s, double bound)
     s->bound = price ? fmax(s->bound, bound) : fmin(s->bound, bound);
 }
 
-/* Patterns to begin with: the best for equal weights, and for each kind on its own. */
+/* Patterns to begin with. */
 static void seed(struct solver *s)
 {
-    const struct instance *in = s->instance;
     double weight[INSTANCE_KINDS];
-    for (int only = -1; only < in->n_kinds; only++) {
-        if (only >= 0 && in->n_kinds == 1)
-            break;
-        for (int k = 0; k < in->n_kinds; k++)
-            weight[k] = only < 0 || k == only ? 1 : 1e3;
-        double least[ROLE_DECODE + 1];
-        for (int role = 0; role <= ROLE_DECODE; role++)
-            add_priced(s, weight, role, HUGE_VAL, &least[role]);
-        if (s->master.objective == INSTANCE_THROUGHPUT)
-            tighten(s, farley(s, weight, least));
+    for (int k = 0; k < s->instance->n_kinds; k++)
+        weight[k] = 1;
+    for (int role = 0; role <= ROLE_DECODE; role++) {
+        struct pricing_query query = {.role = role, .weight = weight, .below = HUGE_VAL};
+        struct pricing_answer answer;
+        pricing_guess(&answer, s->pricing, &query, s->arena);
+        for (int i = 0; i < answer.n; i++)
+            master_add(&s->master, &answer.items[i]);
     }
 }
 
@@ -156,7 +155,7 @@ static double gap_of(const struct solver *s, double value, double bound)
 /* Column generation until no pattern is better than the prices by more than the last step. */
 static bool generate(struct solver *s, struct err *err)
 {
-    double target = fmax(s->options->gap_frac / 20, FINEST);
+    double target = fmax(s->options->gap_frac / 4, FINEST);
     s->bound = s->master.objective == INSTANCE_PRICE ? -HUGE_VAL : HUGE_VAL;
     if (s->master.n == 0)
         seed(s);
@@ -291,6 +290,9 @@ static bool add_all(struct solver *s, double value)
                 .weight = scaled,
                 .all = true,
                 .loss = loss / ratio,
+                .effort = EFFORT_ALL,
+                .known = s->master.items,
+                .n_known = s->master.n,
                 .deadline_ns = s->deadline_ns};
         struct pricing_answer answer;
         pricing_run(&answer, s->pricing, &query, s->arena);

@@ -169,6 +169,22 @@ const struct instance_price *price_table_at(
     return prices != NULL ? &prices[t->shape[first * t->side + end]] : NULL;
 }
 
+const struct instance_price *price_table_way(
+        const struct price_table *t, int kind, int config, int limits)
+{
+    return t->of[slot_of(t->instance, kind, config, limits)];
+}
+
+const int *price_table_shapes(const struct price_table *t)
+{
+    return t->shape;
+}
+
+int price_table_n_shapes(const struct price_table *t)
+{
+    return t->n_shapes;
+}
+
 bool pattern_price(struct pattern *p, const struct instance *in, const struct price_table *t)
 {
     double slowest = 0;

@@ -108,6 +108,16 @@ void price_table_close(struct price_table *table);
 const struct instance_price *price_table_at(
         const struct price_table *table, int kind, int config, int limits, int first, int end);
 
+/* The same in two steps, for loops: the prices of a way by shape, NULL as above, and the shape of a piece. */
+const struct instance_price *price_table_way(
+        const struct price_table *table, int kind, int config, int limits);
+static inline int price_table_shape(const int *shapes, int n_layers, int first, int end)
+{
+    return shapes[first * (n_layers + 1) + end];
+}
+const int *price_table_shapes(const struct price_table *table);
+int price_table_n_shapes(const struct price_table *table);
+
 /* Fills pace, round, rate and devices from limits, in_flight and stages; false when a stage does not fit,
  * the service objective is missed or the pattern takes more devices of a kind than there are. */
 bool pattern_price(

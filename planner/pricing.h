@@ -30,6 +30,10 @@ struct pricing_query {
      * beats in devices and rate. below and spread are then not used. */
     bool all;
     double loss;
+    const struct pattern
+            *known; /* with all: what is known already; only what none of these beats */
+    int n_known;
+    int64_t effort;      /* labels that may be spent; 0 = as many as it takes */
     int64_t deadline_ns; /* of clock_now_ns; 0 = none */
 };
 
@@ -40,6 +44,10 @@ struct pricing_answer {
     bool complete; /* false: labels or time ran out, and items may lack some; least is a bound even so */
     int64_t labels;
 };
+
+/* Something to begin with: the best even split of every kind and configuration over all limits. */
+void pricing_guess(struct pricing_answer *out, struct pricing *pricing,
+        const struct pricing_query *query, struct arena *arena);
 
 void pricing_run(struct pricing_answer *out, struct pricing *pricing,
         const struct pricing_query *query, struct arena *arena);

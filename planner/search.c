@@ -41,13 +41,27 @@ struct search {
     int64_t n_items;
 };
 
-bool search_same_layout(const struct config *a, const struct config *b)
+static bool same_replicas(const struct replica_pick *a, const struct replica_pick *b)
 {
-    const struct split *x = &a->layout->split;
-    const struct split *y = &b->layout->split;
-    return x->tp == y->tp && x->ep == y->ep && x->attention_dp == y->attention_dp
-           && x->threads == y->threads && a->dp == b->dp && a->pp == b->pp
-           && a->in_flight == b->in_flight;
+    if (a->count != b->count || a->role != b->role || a->n_stages != b->n_stages
+            || a->in_flight != b->in_flight)
+        return false;
+    for (int i = 0; i < a->n_stages; i++) {
+        const struct split *x = &a->stages[i].split;
+        const struct split *y = &b->stages[i].split;
+        if (x->tp != y->tp || x->ep != y->ep || x->attention_dp != y->attention_dp
+                || x->threads != y->threads || a->stages[i].kind != b->stages[i].kind)
+            return false;
+    }
+    return true;
+}
+
+bool search_same_layout(const struct candidate *a, const struct candidate *b)
+{
+    bool same = a->n_replicas == b->n_replicas;
+    for (int r = 0; same && r < a->n_replicas; r++)
+        same = same_replicas(&a->replicas[r], &b->replicas[r]);
+    return same;
 }
 
 static bool late(const struct search *s)
@@ -121,7 +135,7 @@ static int by_bound(const void *a, const void *b)
     return (x->config > y->config) - (x->config < y->config);
 }
 
-static int by_score(const void *a, const void *b)
+int search_by_score(const void *a, const void *b)
 {
     const struct candidate *x = a;
     const struct candidate *y = b;
@@ -201,7 +215,7 @@ static int64_t widest_cache(const struct search *s, const struct candidate *c)
     int64_t seqs = ((int64_t)config->max_seqs * config->in_flight + groups - 1) / groups;
     int64_t blocks = seqs * (least_blocks(s) - 1) + 1;
     for (int i = 0; i < config->pp; i++) {
-        const struct stage_pick *pick = &c->stages[i];
+        const struct stage_pick *pick = &c->replicas->stages[i];
         struct arc_price price =
                 arcs_price(s->arcs, config, pick->kind, (struct piece){pick->first, pick->end});
         int64_t room = arcs_capacity(s->arcs, config, pick->kind) - price.fixed_bytes;
@@ -216,14 +230,15 @@ static void take_partition(struct search *s, struct candidate *c,
 {
     for (int i = 0; i < problem->n_stages; i++) {
         const struct partition_arc *arc = &problem->arcs[result->arcs[i]];
-        c->stages[i] = (struct stage_pick){arc->kind, arc->first, arc->end};
+        c->replicas->stages[i] = (struct stage_pick){
+                arc->kind, arc->first, arc->end, arcs_split(s->arcs, c->config, arc->kind)};
     }
     c->pace_us = result->value_us;
     c->pace_bound_us = fmax(result->bound_us, fmin(c->pace_floor_us, result->value_us));
     c->proven = result->proven;
-    c->kv_blocks = s->in->input->force.kv_blocks;
-    if (c->kv_blocks == 0)
-        c->kv_blocks = widest_cache(s, c);
+    c->replicas->kv_blocks = s->in->input->force.kv_blocks;
+    if (c->replicas->kv_blocks == 0)
+        c->replicas->kv_blocks = widest_cache(s, c);
     set_scores(s, c);
 }
 
@@ -250,7 +265,14 @@ static void visit_config(struct search *s, const struct visit *visit)
     if (result.feasible) {
         struct candidate *c = &s->items[s->n_items++];
         *c = (struct candidate){.config = config, .pace_floor_us = visit->pace_bound_us};
-        c->stages = ARENA_NEW(s->arena, struct stage_pick, config->pp);
+        c->n_replicas = 1;
+        c->replicas = ARENA_NEW(s->arena, struct replica_pick, 1);
+        *c->replicas = (struct replica_pick){.count = config->dp,
+                .max_seqs = config->max_seqs,
+                .max_tokens = config->max_tokens,
+                .in_flight = config->in_flight,
+                .stages = ARENA_NEW(s->arena, struct stage_pick, config->pp),
+                .n_stages = config->pp};
         take_partition(s, c, &problem, &result);
     }
     arena_free(&scratch);
@@ -261,12 +283,12 @@ static double score_to_beat(const struct search *s)
 {
     struct arena scratch = {0};
     double *best = ARENA_NEW(&scratch, double, s->in->keep + 1);
-    const struct config **of = ARENA_NEW(&scratch, const struct config *, s->in->keep + 1);
+    const struct candidate **of = ARENA_NEW(&scratch, const struct candidate *, s->in->keep + 1);
     int n = 0;
     for (int64_t i = 0; i < s->n_items; i++) {
         const struct candidate *c = &s->items[i];
         int at = 0;
-        while (at < n && !search_same_layout(of[at], c->config))
+        while (at < n && !search_same_layout(of[at], c))
             at++;
         if (at == n && n == s->in->keep) {
             /* A new layout takes the place of the worst, if it is better. */
@@ -280,7 +302,7 @@ static double score_to_beat(const struct search *s)
         } else if (at == n) {
             best[n++] = -HUGE_VAL;
         }
-        of[at] = c->config;
+        of[at] = c;
         best[at] = fmax(best[at], c->score);
     }
     double worst = n < s->in->keep ? -HUGE_VAL : HUGE_VAL;
@@ -315,8 +337,8 @@ static bool prove(struct search *s, struct candidate *c, struct err *err)
     struct partition_problem problem;
     struct partition_result result;
     int64_t blocks = c->config->kv_blocks;
-    if (c->kv_blocks < blocks)
-        blocks = c->kv_blocks;
+    if (c->replicas->kv_blocks < blocks)
+        blocks = c->replicas->kv_blocks;
     pose(&problem, s, c->config, blocks, &scratch);
     if (s->deadline_ns > 0)
         problem.time_limit_s = fmax(0.05, (double)(s->deadline_ns - clock_now_ns()) * 1e-9);
@@ -340,7 +362,7 @@ static const struct candidate *best_candidate(const struct search *s)
 {
     const struct candidate *best = NULL;
     for (int64_t i = 0; i < s->n_items; i++)
-        if (best == NULL || by_score(&s->items[i], best) < 0)
+        if (best == NULL || search_by_score(&s->items[i], best) < 0)
             best = &s->items[i];
     return best;
 }
@@ -379,7 +401,7 @@ static bool prove_kept(struct search *s, struct err *err)
     for (int64_t i = 0; i < s->n_items && kept < s->in->keep; i++) {
         bool seen = false;
         for (int64_t j = 0; j < i && !seen; j++)
-            seen = search_same_layout(s->items[i].config, s->items[j].config);
+            seen = search_same_layout(&s->items[i], &s->items[j]);
         kept += !seen;
         if (!seen && !s->items[i].proven && !late(s) && !prove(s, &s->items[i], err))
             return false;
@@ -407,14 +429,14 @@ bool search_run(struct search_result *out, const struct search_input *input, str
     if (s.n_items > 0) {
         if (!prove_all(&s, err))
             goto done;
-        qsort(s.items, (size_t)s.n_items, sizeof *s.items, by_score);
+        qsort(s.items, (size_t)s.n_items, sizeof *s.items, search_by_score);
         out->best = out->bound = s.items[0].score;
         for (int64_t i = 0; i < s.n_items; i++)
             out->bound = fmax(out->bound, s.items[i].score_bound);
         out->bound = fmax(out->bound, unvisited);
         if (!prove_kept(&s, err))
             goto done;
-        qsort(s.items, (size_t)s.n_items, sizeof *s.items, by_score);
+        qsort(s.items, (size_t)s.n_items, sizeof *s.items, search_by_score);
     }
     out->items = s.items;
     out->n = s.n_items;

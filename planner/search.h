@@ -14,13 +14,25 @@
 
 struct stage_pick {
     int kind, first, end;
+    struct split split;
 };
 
-/* A configuration with a partition. */
+/* So many equal replicas. */
+struct replica_pick {
+    int64_t count;
+    int role; /* enum replica_role */
+    int max_seqs, max_tokens, in_flight;
+    int64_t kv_blocks;             /* what fits and can be used */
+    double kv_rate, kv_latency_us; /* as in core/spec/plan.h */
+    struct stage_pick *stages;
+    int n_stages;
+};
+
+/* A plan in the making. */
 struct candidate {
-    const struct config *config;
-    struct stage_pick *stages; /* config->pp */
-    int64_t kv_blocks;         /* what fits and can be used */
+    struct replica_pick *replicas;
+    int n_replicas;
+    const struct config *config; /* of the search that found it, or NULL */
     double pace_us, pace_bound_us;
     double pace_floor_us; /* the optimistic bound */
     bool proven;          /* pace_us is the optimum of its program */
@@ -51,8 +63,10 @@ struct search_input {
 MUST_CHECK bool search_run(struct search_result *out, const struct search_input *input,
         struct arena *arena, struct err *err);
 
-/* Two candidates that differ in batch limits alone. */
-bool search_same_layout(const struct config *a, const struct config *b);
+/* Two candidates that differ in batch limits and layers alone. */
+bool search_same_layout(const struct candidate *a, const struct candidate *b);
+/* qsort order: the better score first, then the shorter time per token. */
+int search_by_score(const void *a, const void *b);
 
 /* The smallest share of a device's memory that the fullest rank of any legal plan takes, for one sequence
  * at a time, over 1 = nothing fits; the placement that takes it. */

@@ -321,7 +321,7 @@ static void compare(uint64_t seed, bool pools, bool priced)
 static void equals_brute_force(void **unused)
 {
     (void)unused;
-    int n = count_of("SHARDWRIGHT_INSTANCES", 1400);
+    int n = count_of("SHARDWRIGHT_INSTANCES", 700);
     for (int i = 0; i < n; i++)
         compare((uint64_t)i, false, false);
     printf("%d random clusters equal brute force\n", n);
@@ -330,7 +330,7 @@ static void equals_brute_force(void **unused)
 static void equals_brute_force_with_pools(void **unused)
 {
     (void)unused;
-    int n = count_of("SHARDWRIGHT_INSTANCES", 400);
+    int n = count_of("SHARDWRIGHT_INSTANCES", 200);
     for (int i = 0; i < n; i++)
         compare((uint64_t)i + 100000, true, false);
     printf("%d random clusters with pools equal brute force\n", n);
@@ -339,10 +339,85 @@ static void equals_brute_force_with_pools(void **unused)
 static void least_price_equals_brute_force(void **unused)
 {
     (void)unused;
-    int n = count_of("SHARDWRIGHT_INSTANCES", 300);
+    int n = count_of("SHARDWRIGHT_INSTANCES", 100);
     for (int i = 0; i < n; i++)
         compare((uint64_t)i + 200000, i % 3 == 0, true);
     printf("%d random clusters at the least price equal brute force\n", n);
+}
+
+/* The last integer program, as another solver reads and solves it. */
+static void another_solver_agrees(void **unused)
+{
+    (void)unused;
+    if (system("cbc -quit >/dev/null 2>&1") != 0) {
+        print_message("cbc is not installed: scripts/setup --tests\n");
+        skip();
+    }
+    for (int i = 0; i < 12; i++) {
+        struct world w;
+        struct arena arena = {0};
+        struct err err = {0};
+        struct columns_result out;
+        char path[] = "/tmp/shardwright-lp-XXXXXX";
+        fclose(fdopen(mkstemp(path), "w"));
+        char *lp = arena_printf(&arena, "%s.lp", path);
+        make_world(&w, (uint64_t)i + 300000, i % 2 == 0);
+        struct columns_options options = {.export_lp = lp};
+        if (!columns_solve(&out, &w.in, &options, &arena, &err))
+            fail_msg("%s", err.text);
+        char *command =
+                arena_printf(&arena, "cbc %s -solve -solution %s -quit >/dev/null", lp, path);
+        double value = NAN;
+        if (out.feasible) {
+            assert_int_equal(system(command), 0);
+            FILE *in = fopen(path, "r");
+            assert_non_null(in);
+            assert_int_equal(fscanf(in, "Optimal - objective value %lf", &value), 1);
+            fclose(in);
+            if (fabs(-value - out.value) > 1e-6 * out.value)
+                fail_msg("seed %d: cbc says %.9g, expected %.9g", i, -value, out.value);
+        }
+        remove(path);
+        remove(lp);
+        arena_free(&arena);
+    }
+}
+
+/* One device more never hurts; times twice as long halve the answer; the order of limits changes nothing. */
+static void answers_move_as_they_must(void **unused)
+{
+    (void)unused;
+    int n = count_of("SHARDWRIGHT_INSTANCES", 30);
+    for (int i = 0; i < n; i++) {
+        struct world w;
+        struct arena arena = {0};
+        struct columns_result base, more, slow, turned;
+        make_world(&w, (uint64_t)i + 400000, false);
+        solve(&base, &w, &arena);
+        w.kinds[i % w.in.n_kinds].devices++;
+        solve(&more, &w, &arena);
+        w.kinds[i % w.in.n_kinds].devices--;
+        assert_true(more.value >= base.value * (1 - 1e-7));
+        for (int l = 0; l < w.in.n_limits; l++) {
+            w.batch[l] *= 2;
+            w.limits[l].round_cap_us *= 2;
+        }
+        solve(&slow, &w, &arena);
+        if (fabs(2 * slow.value - base.value) > 1e-7 * base.value)
+            fail_msg("seed %d: %.9g at half the speed of %.9g", i, slow.value, base.value);
+        for (int l = 0; l < w.in.n_limits / 2; l++) {
+            struct instance_limits swap = w.limits[l];
+            double batch = w.batch[l];
+            w.limits[l] = w.limits[w.in.n_limits - 1 - l];
+            w.batch[l] = w.batch[w.in.n_limits - 1 - l];
+            w.limits[w.in.n_limits - 1 - l] = swap;
+            w.batch[w.in.n_limits - 1 - l] = batch;
+        }
+        solve(&turned, &w, &arena);
+        assert_true(fabs(turned.value - slow.value) <= 1e-7 * slow.value);
+        arena_free(&arena);
+    }
+    printf("%d random clusters move as they must\n", n);
 }
 
 int main(void)
@@ -351,6 +426,8 @@ int main(void)
             cmocka_unit_test(equals_brute_force),
             cmocka_unit_test(equals_brute_force_with_pools),
             cmocka_unit_test(least_price_equals_brute_force),
+            cmocka_unit_test(another_solver_agrees),
+            cmocka_unit_test(answers_move_as_they_must),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,0 +1,451 @@
+#include "planner/stages.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum {
+    CLASSES = 16,
+    MOST_SEQS = 512,     /* of a group */
+    LEAST_TOKENS = 64,   /* chunk budgets double from here ... */
+    MOST_TOKENS = 16384, /* ... to here */
+    MOST_STAGES = 8
+};
+
+/* Memory of a rank of one configuration; the same for all limits but for work buffers. */
+struct config_bytes {
+    int64_t *layer_sum;        /* weights of layers [0, l) */
+    int64_t first, last, both; /* weights beyond layers of a piece that holds the ends */
+};
+
+struct cost_parts {
+    double us; /* without waiting for the slowest rank */
+    double variance_us2, meetings;
+};
+
+/* One step of the long run, as figures that add up over layers. */
+struct step_parts {
+    struct cost_parts *sum;  /* of layers [0, l), with the embedding and the head where they are */
+    struct cost_parts joint; /* what a layer behind another one adds */
+};
+
+struct stages {
+    const struct planner_input *input;
+    struct cost_model *costs;
+    const struct demand *demand;
+    const struct layout *layouts;
+    double tighten;
+    struct arena arena;
+    struct instance instance;
+    struct stage_limits *limits;
+    struct config_bytes *bytes;
+    int *layer_class;
+    int n_classes, sample[CLASSES]; /* a layer of each class, inside the model where there is one */
+    /* What was asked for last: layers under one kind, configuration and limits. */
+    int kind, config, at;
+    struct split split;
+    struct step_parts pure, mixed;
+    double mixed_frac, send_us;
+    int *moe_sum;  /* layers with experts among [0, l) */
+    int64_t *work; /* by what a piece holds; -1 = not asked for yet */
+};
+
+enum {
+    WORK_DENSE = 1,
+    WORK_MOE = 2,
+    WORK_LAST = 4,
+    WORK_KINDS = 8
+};
+
+/*
+ * What a step of a piece takes, as figures that add up: those of a piece are the sums over its layers, with
+ * the embedding and the head where they are, less one constant for each layer but the first (its norm adds a
+ * residual).
+ */
+static void cost_parts_of(struct cost_parts *out, const struct stages *s, struct piece piece,
+        const struct step_shape *shape)
+{
+    struct step_cost cost;
+    struct cost_meetings meetings;
+    cost_part(&cost, &meetings, s->costs, s->kind, &s->split, piece, shape);
+    *out = (struct cost_parts){cost.us, meetings.variance_us2, meetings.count};
+}
+
+static void add_parts(struct cost_parts *to, const struct cost_parts *more, double times)
+{
+    to->us += times * more->us;
+    to->variance_us2 += times * more->variance_us2;
+    to->meetings += times * more->meetings;
+}
+
+static bool same_class(const struct model_layer *a, const struct model_layer *b)
+{
+    return a->moe == b->moe && a->attention == b->attention && a->window == b->window
+           && a->rope == b->rope;
+}
+
+static bool find_classes(struct stages *s)
+{
+    const struct model *model = s->input->model;
+    s->layer_class = ARENA_NEW(&s->arena, int, model->n_layers);
+    s->moe_sum = ARENA_NEW(&s->arena, int, model->n_layers + 1);
+    s->pure.sum = ARENA_NEW(&s->arena, struct cost_parts, model->n_layers + 1);
+    s->mixed.sum = ARENA_NEW(&s->arena, struct cost_parts, model->n_layers + 1);
+    for (int l = 0; l < model->n_layers; l++) {
+        int c = 0;
+        while (c < s->n_classes && !same_class(&model->layers[s->sample[c]], &model->layers[l]))
+            c++;
+        if (c == CLASSES)
+            return false;
+        if (c == s->n_classes)
+            s->sample[s->n_classes++] = l;
+        /* Neither end: an end has the embedding or the head with it. */
+        if (l > 0 && l < model->n_layers - 1 && s->sample[c] == 0)
+            s->sample[c] = l;
+        s->layer_class[l] = c;
+        s->moe_sum[l + 1] = s->moe_sum[l] + model->layers[l].moe;
+    }
+    return true;
+}
+
+struct split stages_split(const struct stages *s, int kind, int config)
+{
+    const struct cluster *cluster = s->input->cluster;
+    struct split split = s->layouts[config].split;
+    int ranks = split.tp * split.attention_dp;
+    int host = cost_node_devices(cluster, kind) / split.threads;
+    /* Every device of a host works: nothing takes turns on a cluster that is put to full use. */
+    split.busy = host > 0 && host < ranks ? ranks : host;
+    split.nodes = cost_group_nodes(cluster, kind, s->layouts[config].group);
+    if (split.nodes > 1)
+        split.busy = host;
+    return split;
+}
+
+static void find_step(struct stages *s, struct step_parts *out, const struct step_shape *shape)
+{
+    int last = s->instance.n_layers;
+    struct cost_parts of_class[CLASSES];
+    struct cost_parts first;
+    struct cost_parts end;
+    for (int c = 0; c < s->n_classes; c++)
+        cost_parts_of(&of_class[c], s, (struct piece){s->sample[c], s->sample[c] + 1}, shape);
+    cost_parts_of(&first, s, (struct piece){0, 1}, shape);
+    cost_parts_of(&end, s, (struct piece){last - 1, last}, shape);
+    for (int l = 0; l < last; l++) {
+        const struct cost_parts *inside = l == last - 1 ? &end : &of_class[s->layer_class[l]];
+        out->sum[l + 1] = out->sum[l];
+        add_parts(&out->sum[l + 1], l == 0 ? &first : inside, 1);
+    }
+    out->joint = (struct cost_parts){0};
+    if (last < 2)
+        return;
+    cost_parts_of(&out->joint, s, (struct piece){0, 2}, shape);
+    cost_parts_of(&end, s, (struct piece){1, 2}, shape);
+    add_parts(&out->joint, &first, -1);
+    add_parts(&out->joint, &end, -1);
+}
+
+static double step_us(const struct stages *s, const struct step_parts *parts, int first, int end)
+{
+    struct cost_parts sum = parts->sum[end];
+    add_parts(&sum, &parts->sum[first], -1);
+    add_parts(&sum, &parts->joint, end - first - 1);
+    sum.variance_us2 = fmax(0, sum.variance_us2);
+    const struct cost_meetings meetings = {sum.variance_us2, sum.meetings, OP_ALL_REDUCE};
+    return sum.us + cost_waiting_us(&meetings, &s->split);
+}
+
+/* Prepares for the pieces of one kind, configuration and limits. */
+static void turn_to(struct stages *s, int kind, int config, int limits)
+{
+    const struct stage_limits *l = &s->limits[limits];
+    const struct cluster *cluster = s->input->cluster;
+    struct steady steady;
+    s->kind = kind;
+    s->config = config;
+    s->at = limits;
+    s->split = stages_split(s, kind, config);
+    for (int i = 0; i < WORK_KINDS; i++)
+        s->work[i] = -1;
+    if (!steady_of(&steady, s->demand, (double)l->max_seqs / l->groups, l->max_tokens, l->groups))
+        return;
+    s->mixed_frac = steady.mixed_frac;
+    find_step(s, &s->pure, &steady.pure);
+    find_step(s, &s->mixed, &steady.mixed);
+    bool between = cluster->n_nodes > 1 || cluster->nodes[0].count > 1;
+    s->send_us =
+            (1 - s->mixed_frac)
+                    * cost_send_us(s->costs, kind, &s->split, steady.pure.tokens, between)
+            + s->mixed_frac * cost_send_us(s->costs, kind, &s->split, steady.mixed.tokens, between);
+}
+
+static int64_t weight_bytes(const struct stages *s, int config, int first, int end)
+{
+    const struct config_bytes *b = &s->bytes[config];
+    int64_t bytes = b->layer_sum[end] - b->layer_sum[first];
+    bool last = end == s->instance.n_layers;
+    if (first == 0 && last)
+        return bytes + b->both;
+    return bytes + (first == 0 ? b->first : 0) + (last ? b->last : 0);
+}
+
+/* Work buffers depend on whether a piece has dense layers, experts and the head, and on nothing else. */
+static int64_t work_bytes(struct stages *s, struct piece piece)
+{
+    const struct model *model = s->input->model;
+    int holds = piece.end_layer == model->n_layers ? WORK_LAST : 0;
+    int moe = s->moe_sum[piece.end_layer] - s->moe_sum[piece.first_layer];
+    holds |= moe > 0 ? WORK_MOE : 0;
+    holds |= moe < piece.end_layer - piece.first_layer ? WORK_DENSE : 0;
+    if (s->work[holds] < 0)
+        s->work[holds] = graph_work_bytes(
+                model, &s->split, piece, s->limits[s->at].max_seqs, s->limits[s->at].max_tokens);
+    return s->work[holds];
+}
+
+static int64_t blocks_of(double tokens)
+{
+    return (int64_t)ceil(tokens / PLAN_BLOCK_TOKENS);
+}
+
+/* As planner/space.c: what the mean sequences take, and never less than the longest one. */
+static int64_t blocks_needed(const struct stages *s, int limits, int in_flight)
+{
+    const struct stage_limits *l = &s->limits[limits];
+    double seqs = ceil((double)l->max_seqs * in_flight / l->groups);
+    int64_t mean =
+            (int64_t)(seqs * (double)blocks_of(s->demand->prompt + s->demand->output / 2 + 1));
+    int64_t longest = blocks_of((double)s->demand->max_len) + 1;
+    return mean > longest ? mean : longest;
+}
+
+static int64_t room_bytes(const struct stages *s, int kind, int config)
+{
+    return s->input->cluster->kinds[kind].memory_bytes * s->layouts[config].split.threads;
+}
+
+static int most_in_flight(struct stages *s, struct piece piece)
+{
+    int64_t room = room_bytes(s, s->kind, s->config)
+                   - weight_bytes(s, s->config, piece.first_layer, piece.end_layer)
+                   - work_bytes(s, piece);
+    int64_t block = graph_kv_block_bytes(s->input->model, &s->split, piece, PLAN_BLOCK_TOKENS);
+    int most = 0;
+    while (most < MOST_STAGES && blocks_needed(s, s->at, most + 1) * block <= room)
+        most++;
+    return most;
+}
+
+static void price(void *self, struct instance_price *out, int kind, int config, int limits,
+        int first, int end)
+{
+    struct stages *s = self;
+    if (kind != s->kind || config != s->config || limits != s->at)
+        turn_to(s, kind, config, limits);
+    out->most_in_flight = most_in_flight(s, (struct piece){first, end});
+    out->us = out->send_us = 0;
+    if (out->most_in_flight == 0)
+        return;
+    out->us = (1 - s->mixed_frac) * step_us(s, &s->pure, first, end)
+              + s->mixed_frac * step_us(s, &s->mixed, first, end);
+    out->send_us = s->send_us;
+}
+
+int64_t stages_kv_blocks(const struct stages *s, const struct pattern *pattern)
+{
+    const struct stage_limits *l = &s->limits[pattern->limits];
+    int64_t seqs = ((int64_t)l->max_seqs * pattern->in_flight + l->groups - 1) / l->groups;
+    int64_t blocks = seqs * blocks_of((double)s->demand->max_len) + 1;
+    for (int i = 0; i < pattern->n_stages; i++) {
+        const struct pattern_stage *at = &pattern->stages[i];
+        struct split split = stages_split(s, at->kind, at->config);
+        struct piece piece = {at->first, at->end};
+        int64_t room =
+                room_bytes(s, at->kind, at->config)
+                - weight_bytes(s, at->config, at->first, at->end)
+                - graph_work_bytes(s->input->model, &split, piece, l->max_seqs, l->max_tokens);
+        int64_t block = graph_kv_block_bytes(s->input->model, &split, piece, PLAN_BLOCK_TOKENS);
+        if (block > 0 && room / block < blocks)
+            blocks = room / block;
+    }
+    return blocks;
+}
+
+static void find_bytes(struct stages *s, int config)
+{
+    const struct model *model = s->input->model;
+    const struct split *split = &s->layouts[config].split;
+    struct config_bytes *b = &s->bytes[config];
+    int last = model->n_layers;
+    b->layer_sum = ARENA_NEW(&s->arena, int64_t, last + 1);
+    for (int l = 0; l < last; l++) {
+        int64_t bytes[WEIGHT_COUNT];
+        graph_layer_weights(bytes, model, split, l);
+        b->layer_sum[l + 1] = b->layer_sum[l];
+        for (int i = 0; i < WEIGHT_COUNT; i++)
+            b->layer_sum[l + 1] += bytes[i];
+    }
+    const struct piece pieces[] = {{0, last - 1}, {1, last}, {0, last}};
+    int64_t *out[] = {&b->first, &b->last, &b->both};
+    for (int i = 0; i < 3; i++) {
+        int64_t bytes[WEIGHT_COUNT];
+        graph_end_weights(bytes, model, split, pieces[i]);
+        for (int j = 0; j < WEIGHT_COUNT; j++)
+            *out[i] += bytes[j];
+    }
+}
+
+/* Devices that a group takes up: the smallest equal part of a node that it fits into, or whole nodes. */
+static int slot_of(const struct cluster *cluster, int kind, const struct layout *layout)
+{
+    int node = cost_node_devices(cluster, kind);
+    if (layout->budget[kind] == 0 || node < 1)
+        return 0;
+    if (layout->group >= node)
+        return layout->group;
+    for (int slot = layout->group; slot < node; slot++)
+        if (node % slot == 0)
+            return slot;
+    return node;
+}
+
+static void add_limits(struct stages *s, struct instance_limits *limits, struct stage_limits l)
+{
+    const struct workload *w = s->input->workload;
+    struct steady steady;
+    if (!steady_of(&steady, s->demand, (double)l.max_seqs / l.groups, l.max_tokens, l.groups))
+        return;
+    l.prefill_steps = steady.prefill_steps;
+    l.requests_per_step = steady.requests_per_step * l.groups;
+    /* More sequences than the chunk budget can feed take memory and serve nobody. */
+    for (int i = s->instance.n_limits - 1; i >= 0; i--)
+        if (s->limits[i].groups == l.groups && s->limits[i].max_tokens == l.max_tokens
+                && s->limits[i].max_seqs < l.max_seqs
+                && s->limits[i].requests_per_step >= l.requests_per_step * (1 - 1e-12))
+            return;
+    double cap = HUGE_VAL;
+    if (w->slo.tpot_us > 0)
+        cap = w->slo.tpot_us * s->tighten;
+    if (w->slo.ttft_us > 0)
+        cap = fmin(cap, w->slo.ttft_us * s->tighten / l.prefill_steps);
+    int at = s->instance.n_limits++;
+    s->limits[at] = l;
+    limits[at] = (struct instance_limits){
+            .name = arena_printf(&s->arena, "max_seqs=%d max_tokens=%d", l.max_seqs, l.max_tokens),
+            .role = ROLE_MIXED,
+            .family = l.groups,
+            .requests = l.requests_per_step,
+            .round_cap_us = cap};
+}
+
+/* Batch limits of one number of attention-dp groups: sequences and chunks double. */
+static void list_limits(struct stages *s, struct instance_limits *limits, int groups)
+{
+    for (int64_t seqs = 1; seqs <= MOST_SEQS && (seqs == 1 || seqs * groups < 2 * s->demand->n);
+            seqs *= 2) {
+        int64_t tokens = LEAST_TOKENS;
+        while (tokens < seqs + 16)
+            tokens *= 2;
+        for (bool enough = false; !enough && tokens <= MOST_TOKENS; tokens *= 2) {
+            add_limits(s, limits,
+                    (struct stage_limits){.max_seqs = (int)(seqs * groups),
+                            .max_tokens = (int)tokens,
+                            .groups = groups});
+            enough = tokens >= s->demand->max_prompt + seqs;
+        }
+    }
+}
+
+static void list_configs(struct stages *s, const struct layout *layouts, int n)
+{
+    const struct cluster *cluster = s->input->cluster;
+    struct instance_config *configs = ARENA_NEW(&s->arena, struct instance_config, n);
+    struct instance_limits *limits = ARENA_NEW(&s->arena, struct instance_limits, (int64_t)n * 128);
+    s->limits = ARENA_NEW(&s->arena, struct stage_limits, (int64_t)n * 128);
+    s->bytes = ARENA_NEW(&s->arena, struct config_bytes, n);
+    for (int c = 0; c < n; c++) {
+        const struct split *split = &layouts[c].split;
+        bool new_family = true;
+        for (int i = 0; i < c; i++)
+            new_family = new_family && layouts[i].split.attention_dp != split->attention_dp;
+        if (new_family)
+            list_limits(s, limits, split->attention_dp);
+        configs[c] = (struct instance_config){
+                .name = arena_printf(&s->arena, "tp=%d ep=%d adp=%d threads=%d", split->tp,
+                        split->ep, split->attention_dp, split->threads),
+                .family = split->attention_dp};
+        for (int k = 0; k < cluster->n_kinds; k++)
+            configs[c].devices[k] = slot_of(cluster, k, &layouts[c]);
+        find_bytes(s, c);
+    }
+    s->instance.configs = configs;
+    s->instance.n_configs = n;
+    s->instance.limits = limits;
+}
+
+static void list_kinds(struct stages *s)
+{
+    const struct cluster *cluster = s->input->cluster;
+    struct instance_kind *kinds = ARENA_NEW(&s->arena, struct instance_kind, cluster->n_kinds);
+    for (int k = 0; k < cluster->n_kinds; k++) {
+        kinds[k] = (struct instance_kind){
+                .name = cluster->kinds[k].name, .price = cluster->kinds[k].price_per_hour / 3600};
+        for (int i = 0; i < cluster->n_nodes; i++)
+            if (strcmp(cluster->nodes[i].kind, cluster->kinds[k].name) == 0)
+                kinds[k].devices += (int64_t)cluster->nodes[i].count * cluster->nodes[i].devices;
+    }
+    s->instance.kinds = kinds;
+    s->instance.n_kinds = cluster->n_kinds;
+}
+
+struct stages *stages_open(const struct planner_input *input, struct cost_model *costs,
+        const struct demand *demand, const struct layout *layouts, int n_layouts, double tighten,
+        struct err *err)
+{
+    struct stages *s = calloc(1, sizeof *s);
+    if (s == NULL) {
+        err_set(err, ERR_ENV, "no memory to price the stages of %s", input->model->name);
+        return NULL;
+    }
+    s->input = input;
+    s->costs = costs;
+    s->demand = demand;
+    s->layouts = layouts;
+    s->tighten = tighten;
+    s->kind = -1;
+    s->work = ARENA_NEW(&s->arena, int64_t, WORK_KINDS);
+    if (input->cluster->n_kinds > INSTANCE_KINDS || !find_classes(s)) {
+        err_set(err, ERR_NO, "%s on %s has more than %d device kinds or classes of layers",
+                input->model->name, input->cluster->name, INSTANCE_KINDS);
+        stages_close(s);
+        return NULL;
+    }
+    s->instance = (struct instance){.name = input->cluster->name,
+            .n_layers = input->model->n_layers,
+            .layer_class = s->layer_class,
+            .max_stages = MOST_STAGES,
+            .price = price,
+            .self = s};
+    list_kinds(s);
+    list_configs(s, layouts, n_layouts);
+    return s;
+}
+
+void stages_close(struct stages *s)
+{
+    if (s == NULL)
+        return;
+    arena_free(&s->arena);
+    free(s);
+}
+
+const struct instance *stages_instance(const struct stages *s)
+{
+    return &s->instance;
+}
+
+const struct stage_limits *stages_limits(const struct stages *s, int limits)
+{
+    return &s->limits[limits];
+}
