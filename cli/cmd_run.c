@@ -6,6 +6,7 @@
 
 #include "cli/run_files.h"
 #include "cli/run_show.h"
+#include "cli/run_trace.h"
 #include "core/file.h"
 #include "core/log.h"
 #include "db/profile_store.h"
@@ -16,6 +17,7 @@
 
 struct run_options {
     const char *weights, *model, *workload, *db, *prompts, *tokens, *logits, *hosts, *rsh;
+    const char *trace, *requests;
     int64_t random, stop;
     int isa, warmup;
     double time_limit_s;
@@ -40,11 +42,15 @@ static const struct opt opts[] = {
         {"prompts", 0, OPT_STRING, AT(prompts), .value = "FILE",
                 .help = "JSON lines {\"prompt\": [token ids], \"output_len\": N} to serve instead"},
         {"stop", 0, OPT_I64, AT(stop), .value = "ID", .def = "-1",
-                .help = "token that ends a request; default: none, lengths come from the workload"},
+                .help = "token that ends a request, instead of the workload's sampling.stop"},
         {"tokens", 0, OPT_STRING, AT(tokens), .value = "FILE",
                 .help = "write every request's tokens, as JSON lines"},
         {"logits", 0, OPT_STRING, AT(logits), .value = "FILE",
                 .help = "write the logits behind every token, raw f32"},
+        {"requests", 0, OPT_STRING, AT(requests), .value = "FILE",
+                .help = "write every request's times and how it ended, as CSV"},
+        {"trace", 0, OPT_STRING, AT(trace), .value = "FILE",
+                .help = "write steps, ops and requests as a Chrome trace, for Perfetto"},
         {"warmup", 0, OPT_INT, AT(warmup), .value = "STEPS", .def = "4", .min = 0, .max = 1000,
                 .help = "steps before the clock starts"},
         {"time-limit", 0, OPT_SECONDS, AT(time_limit_s), .value = "TIME", .def = "0s",
@@ -157,6 +163,11 @@ static const char *weights_here(const char *path, struct arena *arena)
     return arena_printf(arena, "%.*s%s%s", (int)(mark - path), path, name, mark + 2);
 }
 
+/* Ops that a trace holds over all ranks, about 100 bytes each in the file. */
+enum {
+    TRACE_EVENTS = 1 << 19
+};
+
 static void fill_options(struct runtime_options *out, const struct run_input *in,
         const struct run_options *o, struct store *store, struct arena *arena)
 {
@@ -178,6 +189,7 @@ static void fill_options(struct runtime_options *out, const struct run_input *in
             .keep_tokens = o->tokens != NULL,
             .keep_logits = o->logits != NULL,
             .time_limit_s = o->time_limit_s,
+            .trace_events = o->trace ? TRACE_EVENTS / in->plan.n_ranks + 1 : 0,
             .cost_us = cost_us,
             .cost_self = store,
             .balance_flop_per_byte = p->peak_flops > 0 && p->peak_bytes_per_s > 0
@@ -190,7 +202,9 @@ static bool write_results(const struct runtime_result *result, const struct run_
         const struct run_options *o, struct err *err)
 {
     return (!o->tokens || run_write_tokens(o->tokens, result, err))
-           && (!o->logits || run_write_logits(o->logits, result, in, err));
+           && (!o->logits || run_write_logits(o->logits, result, in, err))
+           && (!o->requests || run_write_requests(o->requests, result, in, err))
+           && (!o->trace || run_write_trace(o->trace, result, err));
 }
 
 static bool run_ranks(
@@ -200,15 +214,15 @@ static bool run_ranks(
     struct runtime_options options;
     struct runtime_result result = {0};
     const struct measure_sink sink = {&store, NULL, store_figure, store_request, store_step};
-    int32_t stop = (int32_t)o->stop;
+    const int stop = (int)o->stop;
     bool first = ranks_rank(ranks) == 0, ok = false;
 
     ok = ranks_agree(
             ranks, !first || open_store(&store, in, o->db, cli->arena, cli->err), cli->err);
     fill_options(&options, in, o, &store, cli->arena);
     if (o->stop >= 0) {
-        options.stop_ids = &stop;
-        options.n_stop_ids = 1;
+        in->workload.sampling.stop = &stop;
+        in->workload.sampling.n_stop = 1;
     }
     if (first && !options.weights)
         log_line(LOG_INFO, "no checkpoint: random weights from seed %llu",

@@ -6,6 +6,7 @@
 
 #include "core/file.h"
 #include "core/json.h"
+#include "core/random.h"
 
 static bool exists(const char *path)
 {
@@ -44,11 +45,29 @@ static bool read_workload(
            && workload_requests(&out->requests, &out->workload, cli->arena, cli->err);
 }
 
+/* Blocks that begin alike have equal hashes, as a prefix cache wants them: each stands for all before it. */
+static void hash_prompt(
+        struct request *request, const int32_t *tokens, int block_tokens, struct arena *arena)
+{
+    int n = (int)(request->prompt_len / block_tokens);
+    int64_t *hashes = ARENA_NEW(arena, int64_t, n);
+    uint64_t hash = 0;
+
+    for (int b = 0; b < n; b++) {
+        for (int t = 0; t < block_tokens; t++)
+            hash = random_mix(hash * 31 + (uint64_t)tokens[(int64_t)b * block_tokens + t] + 1);
+        hashes[b] = (int64_t)(hash >> 1);
+    }
+    request->prefix_hash = hashes;
+    request->n_prefix_hash = n;
+}
+
 static bool read_prompt(struct request *request, int32_t **tokens, const char *line, int64_t len,
         struct pos pos, struct cli *cli)
 {
     struct json *doc = json_read(line, len, pos.path, cli->err);
     const struct json_node *list = NULL;
+    double deadline_ms = 0;
     bool ok = false;
 
     if (!doc)
@@ -58,6 +77,14 @@ static bool read_prompt(struct request *request, int32_t **tokens, const char *l
     request->output_len = json_int(json_get(json_root(doc), "output_len"), 0);
     request->arrival_ns = (int64_t)(json_double(json_get(json_root(doc), "arrival_ms"), 0) * 1e6);
     request->seed = (uint64_t)json_int(json_get(json_root(doc), "seed"), pos.line);
+    request->priority = (int)json_int(json_get(json_root(doc), "priority"), 0);
+    deadline_ms = json_double(json_get(json_root(doc), "deadline_ms"), 0);
+    if (deadline_ms > 0)
+        request->deadline_ns = request->arrival_ns + (int64_t)(deadline_ms * 1e6);
+    if (request->priority < 0 || request->priority > 15 || !(deadline_ms >= 0)) {
+        err_at(cli->err, pos, "expected a priority of 0 to 15 and a deadline_ms of at least 0");
+        goto done;
+    }
     if (json_kind(list) != JSON_KIND_ARRAY || request->prompt_len < 1) {
         err_at(cli->err, pos, "expected {\"prompt\": [token ids], \"output_len\": N}");
         goto done;
@@ -103,12 +130,13 @@ static bool read_prompts(struct run_input *out, struct cli *cli, const char *pat
             continue;
         if (!read_prompt(&items[n], &prompts[n], line, end - line, pos, cli))
             return false;
+        hash_prompt(&items[n], prompts[n], out->plan.block_tokens, cli->arena);
         if (n > 0 && items[n].arrival_ns < items[n - 1].arrival_ns)
             return err_at(
                     cli->err, pos, "arrives before the line above; expected rising arrival_ms");
         n++;
     }
-    out->requests = (struct requests){items, n};
+    out->requests = (struct requests){items, n, out->plan.block_tokens};
     out->prompts = (const int32_t *const *)prompts;
     if (!out->workload.name)
         out->workload.name = path;
@@ -147,6 +175,38 @@ bool run_write_tokens(const char *path, const struct runtime_result *result, str
         len += snprintf(text + len, (size_t)(cap - len), "]}\n");
     }
     ok = file_write(path, text, len, err);
+    arena_free(&arena);
+    return ok;
+}
+
+static const char *const outcome_names[] = {"pending", "finished", "refused-full", "refused-late"};
+
+bool run_write_requests(const char *path, const struct runtime_result *result,
+        const struct run_input *in, struct err *err)
+{
+    enum {
+        ROW = 256
+    };
+    struct arena arena = {0};
+    char *text = arena_alloc(&arena, ROW * (result->n_requests + 1));
+    int64_t len = snprintf(text, ROW,
+            "request,replica,priority,prompt_tokens,reused_tokens,output_tokens,arrival_ms,"
+            "first_token_ms,finish_ms,preemptions,outcome\n");
+
+    for (int64_t i = 0; i < result->n_requests; i++) {
+        const struct run_request *r = &result->records[i];
+        char first[32] = "", finish[32] = "";
+
+        if (r->first_token_ns >= 0)
+            snprintf(first, sizeof first, "%.3f", (double)r->first_token_ns / 1e6);
+        if (r->finish_ns >= 0)
+            snprintf(finish, sizeof finish, "%.3f", (double)r->finish_ns / 1e6);
+        len += snprintf(text + len, ROW, "%lld,%d,%d,%lld,%lld,%lld,%.3f,%s,%s,%d,%s\n",
+                (long long)i, r->replica, in->requests.items[i].priority, (long long)r->prompt_len,
+                (long long)r->reused_tokens, (long long)r->output_len, (double)r->arrival_ns / 1e6,
+                first, finish, r->preemptions, outcome_names[r->outcome]);
+    }
+    bool ok = file_write(path, text, len, err);
     arena_free(&arena);
     return ok;
 }

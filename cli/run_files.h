@@ -1,5 +1,5 @@
 /*
- * run_files - what `shardwright run` reads and writes: plan, model, workload, prompts; tokens, logits.
+ * run_files - what `shardwright run` reads and writes: plan, model, workload, prompts; tokens, logits, requests.
  */
 #ifndef CLI_RUN_FILES_H
 #define CLI_RUN_FILES_H
@@ -25,6 +25,9 @@ MUST_CHECK bool run_read(struct run_input *out, struct cli *cli, const char *pla
 /* JSON lines {"request": i, "tokens": [...]}. */
 MUST_CHECK bool run_write_tokens(
         const char *path, const struct runtime_result *result, struct err *err);
+/* CSV: a row for each request with its times, how it ended and what it reused. */
+MUST_CHECK bool run_write_requests(const char *path, const struct runtime_result *result,
+        const struct run_input *in, struct err *err);
 /* Raw f32, request after request: [output_len, vocab]; zeros where a request stopped early. */
 MUST_CHECK bool run_write_logits(const char *path, const struct runtime_result *result,
         const struct run_input *in, struct err *err);

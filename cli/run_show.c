@@ -65,6 +65,9 @@ static const struct {
         {"makespan_s", "makespan"},
         {"memory_bytes", "memory, fullest rank"},
         {"preemptions", "preemptions"},
+        {"refused_full", "refused, queue full"},
+        {"refused_late", "refused, too late"},
+        {"reused_tokens", "prompt tokens reused"},
 };
 
 static void print_run(const struct runtime_result *result)
@@ -87,7 +90,10 @@ static void print_stages(const struct runtime_result *result)
         const char *what = strcmp(f->name, "step_us") == 0     ? "full decode step"
                            : strcmp(f->name, "busy_us") == 0   ? "busy"
                            : strcmp(f->name, "busy_frac") == 0 ? "busy of the makespan"
-                                                               : NULL;
+                           : strcmp(f->name, "wait_us") == 0   ? "waiting for input"
+                           : strcmp(f->name, "transfer_us") == 0 && f->measured > 0
+                                   ? "taking in transfers"
+                                   : NULL;
 
         if (f->scope != FIGURE_STAGE || !what)
             continue;
@@ -191,6 +197,7 @@ static void print_json(const struct cli *cli, const struct run_input *in,
     json_put_int(&w, "run", run);
     json_put_int(&w, "requests", result->n_requests);
     json_put_int(&w, "finished", result->n_finished);
+    json_put_int(&w, "refused", result->n_refused_full + result->n_refused_late);
     json_put_double(&w, "load_s", result->load_s);
     put_side(&w, "predicted", result);
     put_side(&w, "measured", result);

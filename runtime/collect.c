@@ -8,6 +8,7 @@ enum tag {
     TAG_REPORT = 100,
     TAG_USES,
     TAG_STEPS,
+    TAG_EVENTS,
     TAG_RECORDS,
     TAG_TOKENS,
     TAG_LOGITS
@@ -17,6 +18,7 @@ static void fill_report(struct rank_report *out, const struct serve *serve, doub
 {
     const struct meter *meter = serve->meter;
     bool lead = serve->place->index == 0;
+    bool steps = lead || meter->events;
 
     *out = (struct rank_report){
             .rank = serve->place->rank,
@@ -34,12 +36,15 @@ static void fill_report(struct rank_report *out, const struct serve *serve, doub
             .schedule_ns = meter->schedule_ns,
             .starved_ns = meter->starved_ns,
             .n_uses = lead ? meter->n_uses : 0,
-            .n_steps = !lead                               ? 0
+            .metering_ns = meter_own_ns(meter),
+            .n_steps = !steps                              ? 0
                        : meter->n_steps < meter->cap_steps ? meter->n_steps
                                                            : meter->cap_steps,
             .out_of_time = serve->out_of_time,
     };
-    out->steps_dropped = lead ? meter->n_steps - out->n_steps : 0;
+    out->steps_dropped = steps ? meter->n_steps - out->n_steps : 0;
+    out->n_events = meter->n_events < meter->cap_events ? meter->n_events : meter->cap_events;
+    out->events_dropped = meter->n_events - out->n_events;
     memcpy(out->kind_ns, meter->kind_ns, sizeof out->kind_ns);
     memcpy(out->kind_count, meter->kind_count, sizeof out->kind_count);
     memcpy(out->lost_ns, meter->lost_ns, sizeof out->lost_ns);
@@ -55,6 +60,9 @@ static void send_data(struct ranks *ranks, const struct rank_data *data)
     if (report->n_steps > 0)
         ranks_send(
                 ranks, data->steps, report->n_steps * (int64_t)sizeof *data->steps, 0, TAG_STEPS);
+    if (report->n_events > 0)
+        ranks_send(ranks, data->events, report->n_events * (int64_t)sizeof *data->events, 0,
+                TAG_EVENTS);
 }
 
 static void recv_data(struct ranks *ranks, struct rank_data *data, int from, struct arena *arena)
@@ -64,11 +72,15 @@ static void recv_data(struct ranks *ranks, struct rank_data *data, int from, str
     ranks_recv(ranks, report, sizeof *report, from, TAG_REPORT);
     data->uses = ARENA_NEW(arena, struct meter_use, report->n_uses);
     data->steps = ARENA_NEW(arena, struct run_step, report->n_steps);
+    data->events = ARENA_NEW(arena, struct run_event, report->n_events);
     if (report->n_uses > 0)
         ranks_recv(ranks, data->uses, report->n_uses * (int64_t)sizeof *data->uses, from, TAG_USES);
     if (report->n_steps > 0)
         ranks_recv(ranks, data->steps, report->n_steps * (int64_t)sizeof *data->steps, from,
                 TAG_STEPS);
+    if (report->n_events > 0)
+        ranks_recv(ranks, data->events, report->n_events * (int64_t)sizeof *data->events, from,
+                TAG_EVENTS);
 }
 
 /* Requests of a replica, from its leader; rank 0 knows which those are. */
@@ -163,7 +175,9 @@ void collect_all(struct collected *out, struct serve *serve, double load_s, stru
     const struct plan *plan = serve->place->plan;
     const struct requests *requests = serve->options->requests;
     int rank = ranks_rank(ranks);
-    struct rank_data own = {.uses = serve->meter->uses, .steps = serve->meter->steps};
+    struct rank_data own = {.uses = serve->meter->uses,
+            .steps = serve->meter->steps,
+            .events = serve->meter->events};
 
     *out = (struct collected){.n_ranks = ranks_count(ranks)};
     meter_finish(serve->meter);

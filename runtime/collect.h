@@ -14,14 +14,16 @@ struct rank_report {
     double load_s;
     int64_t end_ns, busy_ns, wait_ns, schedule_ns, starved_ns;
     int64_t kind_ns[OP_KIND_COUNT], kind_count[OP_KIND_COUNT], lost_ns[OP_KIND_COUNT];
-    int64_t n_uses, n_steps, steps_dropped;
+    int64_t metering_ns;
+    int64_t n_uses, n_steps, steps_dropped, n_events, events_dropped;
     int64_t out_of_time;
 };
 
 struct rank_data {
     struct rank_report report;
-    struct meter_use *uses; /* stage leads (index 0) */
-    struct run_step *steps; /* stage leads */
+    struct meter_use *uses;   /* stage leads (index 0) */
+    struct run_step *steps;   /* stage leads; all ranks with a trace */
+    struct run_event *events; /* with a trace */
 };
 
 struct collected {

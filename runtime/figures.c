@@ -34,7 +34,8 @@ static double or_nan(double value)
 
 struct samples {
     double *ttft, *tpot, *e2e;
-    int64_t n, n_tpot, good, output_tokens, total_tokens, preemptions;
+    int64_t n, n_tpot, good, output_tokens, total_tokens, preemptions, reused;
+    int64_t refused_full, refused_late;
 };
 
 static bool met(const struct workload *workload, double ttft_us, double tpot_us)
@@ -50,6 +51,9 @@ static void add_request(
 
     s->output_tokens += r->output_len;
     s->preemptions += r->preemptions;
+    s->reused += r->reused_tokens;
+    s->refused_full += r->outcome == REQUEST_REFUSED_FULL;
+    s->refused_late += r->outcome == REQUEST_REFUSED_LATE;
     s->total_tokens += r->output_len;
     if (r->first_token_ns >= 0)
         s->total_tokens += r->prompt_len;
@@ -89,6 +93,9 @@ static void measure_requests(struct runtime_result *out, const struct collected 
     out->n_requests = n;
     out->n_finished = s.n;
     out->n_preemptions = s.preemptions;
+    out->n_reused_tokens = s.reused;
+    out->n_refused_full = s.refused_full;
+    out->n_refused_late = s.refused_late;
     if (m->makespan_s > 0) {
         m->output_tokens_per_s = (double)s.output_tokens / m->makespan_s;
         m->total_tokens_per_s = (double)s.total_tokens / m->makespan_s;
@@ -141,6 +148,24 @@ static void list_run(struct list *list, const struct runtime_result *result,
             f->hi = f->predicted * predicted->hi_frac;
         }
     }
+}
+
+/* Figures of what a plan or a workload asks for; nothing where it does not. */
+static void list_service(struct list *list, const struct runtime_result *result)
+{
+    const struct {
+        const char *name;
+        int64_t count;
+    } rows[] = {
+            {"refused_full", result->n_refused_full},
+            {"refused_late", result->n_refused_late},
+            {"reused_tokens", result->n_reused_tokens},
+    };
+
+    for (int i = 0; i < (int)(sizeof rows / sizeof rows[0]); i++)
+        if (rows[i].count > 0)
+            add(list, FIGURE_RUN, 0, rows[i].name, "count",
+                    (const double[2]){(double)NAN, (double)rows[i].count});
 }
 
 static void list_ranks(struct list *list, const struct collected *from, const struct plan *plan)
@@ -228,6 +253,14 @@ static void list_stages(
                 (const double[2]){or_nan(priced_us(data, options)), (double)report->busy_ns / 1e3});
         add(list, FIGURE_STAGE, index, "busy_frac", "frac",
                 (const double[2]){(double)NAN, (double)report->busy_ns / span_ns});
+        add(list, FIGURE_STAGE, index, "wait_us", "us",
+                (const double[2]){(double)NAN, (double)report->wait_ns / 1e3});
+        add(list, FIGURE_STAGE, index, "transfer_us", "us",
+                (const double[2]){(double)NAN, (double)report->kind_ns[OP_SEND_RECV] / 1e3});
+        add(list, FIGURE_STAGE, index, "metering_frac", "frac",
+                (const double[2]){(double)NAN,
+                        (double)report->metering_ns
+                                / (double)(report->busy_ns > 0 ? report->busy_ns : 1)});
         add(list, FIGURE_STAGE, index, "steps", "count",
                 (const double[2]){(double)NAN, (double)(report->n_steps + report->steps_dropped)});
     }
@@ -323,6 +356,7 @@ void figures_of(struct runtime_result *out, const struct collected *from,
 
     measure_requests(out, from, options, arena);
     list_run(&list, out, &options->plan->predicted);
+    list_service(&list, out);
     list_stages(&list, from, options);
     list_ranks(&list, from, options->plan);
     list_ops(&list, from, options);

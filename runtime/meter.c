@@ -7,21 +7,64 @@ enum {
     USES = 1 << 14 /* shapes; a decode has one for each batch size and mean length */
 };
 
-bool meter_open(struct meter *meter, int64_t steps, struct err *err)
+/* Pages are touched here, so that no step pays for first use and memory stays flat. */
+static void *touched(int64_t n, size_t each)
 {
-    *meter = (struct meter){.cap_uses = USES, .cap_steps = steps};
-    meter->uses = calloc(USES, sizeof *meter->uses);
-    meter->steps = calloc((size_t)steps + 1, sizeof *meter->steps);
-    if (meter->uses && meter->steps)
-        return true;
-    meter_close(meter);
-    return err_set(err, ERR_ENV, "not enough memory to record %lld steps", (long long)steps);
+    size_t bytes = (size_t)(n + 1) * each;
+    void *memory = malloc(bytes);
+
+    if (memory)
+        memset(memory, 0, bytes);
+    return memory;
+}
+
+/* The median of a few rounds: the machine may look away during one. */
+static double measure_cost(struct meter *meter)
+{
+    enum {
+        ROUNDS = 5,
+        OPS = 1000
+    };
+    const struct op op = {.kind = OP_RMSNORM, .degree = 1, .busy = 1, .dim = {1, 1}};
+    double ns[ROUNDS];
+
+    for (int r = 0; r < ROUNDS; r++) {
+        int64_t began = clock_now_ns();
+        int at = r;
+
+        for (int i = 0; i < OPS; i++)
+            meter_op(meter, &op);
+        double took = (double)(clock_now_ns() - began) / OPS;
+        for (; at > 0 && ns[at - 1] > took; at--)
+            ns[at] = ns[at - 1];
+        ns[at] = took;
+    }
+    return ns[ROUNDS / 2];
+}
+
+bool meter_open(struct meter *meter, int64_t steps, int64_t events, struct err *err)
+{
+    *meter = (struct meter){.cap_uses = USES, .cap_steps = steps, .cap_events = events};
+    meter->uses = touched(USES, sizeof *meter->uses);
+    meter->steps = touched(steps, sizeof *meter->steps);
+    if (events > 0)
+        meter->events = touched(events, sizeof *meter->events);
+    if (!meter->uses || !meter->steps || (events > 0 && !meter->events)) {
+        meter_close(meter);
+        return err_set(err, ERR_ENV, "not enough memory to record %lld steps and %lld events",
+                (long long)steps, (long long)events);
+    }
+    meter_mark(meter);
+    meter->op_cost_ns = measure_cost(meter);
+    meter_reset(meter);
+    return true;
 }
 
 void meter_close(struct meter *meter)
 {
     free(meter->uses);
     free(meter->steps);
+    free(meter->events);
     *meter = (struct meter){0};
 }
 
@@ -34,7 +77,19 @@ void meter_reset(struct meter *meter)
             .cap_uses = kept.cap_uses,
             .steps = kept.steps,
             .cap_steps = kept.cap_steps,
+            .events = kept.events,
+            .cap_events = kept.cap_events,
+            .op_cost_ns = kept.op_cost_ns,
             .mark_ns = clock_now_ns()};
+}
+
+int64_t meter_own_ns(const struct meter *meter)
+{
+    int64_t n = 0;
+
+    for (int kind = 0; kind < OP_KIND_COUNT; kind++)
+        n += meter->kind_count[kind];
+    return (int64_t)((double)n * meter->op_cost_ns);
 }
 
 void meter_mark(struct meter *meter)
@@ -77,6 +132,15 @@ void meter_op(struct meter *meter, const struct op *op)
     int64_t now = clock_now_ns(), took = now - meter->mark_ns;
     struct meter_use *use = find_use(meter, op);
 
+    if (meter->events) {
+        if (meter->n_events < meter->cap_events)
+            meter->events[meter->n_events] =
+                    (struct run_event){.start_ns = meter->mark_ns - meter->start_ns,
+                            .took_ns = took,
+                            .kind = (int32_t)op->kind,
+                            .step = (int32_t)meter->n_steps};
+        meter->n_events++;
+    }
     meter->mark_ns = now;
     meter->kind_ns[op->kind] += took;
     meter->kind_count[op->kind]++;

@@ -1,5 +1,7 @@
 #include "runtime/runtime.h"
 
+#include <string.h>
+
 #include "core/clock.h"
 #include "core/log.h"
 #include "core/sched_route.h"
@@ -170,7 +172,7 @@ static bool open_engine(
             .keep_logits = o->keep_logits};
     int64_t began = clock_now_ns();
 
-    if (!meter_open(&r->meter, step_bound(o), err)
+    if (!meter_open(&r->meter, step_bound(o), o->trace_events, err)
             || !engine_open(&r->engine, &r->place, &options, arena, err))
         return false;
     r->load_s = (double)(clock_now_ns() - began) * 1e-9;
@@ -228,10 +230,43 @@ static bool emit(const struct runtime_result *out, const struct collected *from,
         if (from->records[i].finish_ns >= 0 && !sink->request(sink->self, &from->records[i], err))
             return false;
     for (int r = 0; sink->step && r < from->n_ranks; r++)
-        for (int64_t i = 0; i < from->ranks[r].report.n_steps; i++)
+        for (int64_t i = 0; from->ranks[r].report.index == 0 && i < from->ranks[r].report.n_steps;
+                i++)
             if (!sink->step(sink->self, &from->ranks[r].steps[i], err))
                 return false;
     return true;
+}
+
+static void *kept(const void *from, int64_t n, int64_t each, struct arena *arena)
+{
+    void *copy = arena_alloc(arena, n * each + 1);
+
+    if (n > 0)
+        memcpy(copy, from, (size_t)(n * each));
+    return copy;
+}
+
+/* The meter of this rank is closed before the trace is read. */
+static void keep_trace(
+        struct runtime_result *out, const struct collected *from, struct arena *arena)
+{
+    out->n_trace = from->n_ranks;
+    out->trace = ARENA_NEW(arena, struct rank_trace, from->n_ranks);
+    for (int r = 0; r < from->n_ranks; r++) {
+        const struct rank_data *data = &from->ranks[r];
+
+        out->trace[r] = (struct rank_trace){
+                .rank = data->report.rank,
+                .replica = data->report.replica,
+                .stage = data->report.stage,
+                .index = data->report.index,
+                .steps = kept(data->steps, data->report.n_steps, sizeof *data->steps, arena),
+                .n_steps = data->report.n_steps,
+                .events = kept(data->events, data->report.n_events, sizeof *data->events, arena),
+                .n_events = data->report.n_events,
+                .events_lost = data->report.events_dropped,
+        };
+    }
 }
 
 static bool finish_result(struct runtime_result *out, const struct collected *from,
@@ -241,6 +276,9 @@ static bool finish_result(struct runtime_result *out, const struct collected *fr
     bool in_time = true;
 
     figures_of(out, from, o, arena);
+    out->records = from->records;
+    if (o->trace_events > 0)
+        keep_trace(out, from, arena);
     if (o->keep_tokens) {
         out->tokens = from->tokens;
         out->n_tokens = ARENA_NEW(arena, int64_t, out->n_requests);

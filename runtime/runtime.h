@@ -21,10 +21,12 @@ struct runtime_options {
     int warmup_steps; /* run before the clock starts; 0 = the default, 4; negative = none */
     enum dev_isa isa;
     const int32_t *const *prompts; /* token ids per request, or NULL = request_token */
-    const int32_t *stop_ids;
-    int n_stop_ids;
-    bool keep_tokens;    /* rank 0 gets every request's tokens in the result */
-    bool keep_logits;    /* ... and the logits of each sampled row, f32 (tests) */
+    bool keep_tokens;              /* rank 0 gets every request's tokens in the result */
+    bool keep_logits;              /* ... and the logits of each sampled row, f32 (tests) */
+    int64_t trace_events;          /* ops kept one by one on each rank, for a trace; 0 = none */
+    /* Called on every rank when serving begins and when it has ended, warm-up left out; or NULL. */
+    void (*serving)(void *self, bool begins);
+    void *serving_self;
     double time_limit_s; /* 0 = none; then ERR_ENV and what was measured so far */
     /* What an op is predicted to cost, in microseconds; NaN = unknown. NULL = no predictions per op kind. */
     double (*cost_us)(void *self, const struct op *op);
@@ -33,10 +35,23 @@ struct runtime_options {
     double balance_flop_per_byte;
 };
 
+/* What one rank did, step by step and op by op; times count from the start of the run on that rank. */
+struct rank_trace {
+    int rank, replica, stage, index;
+    const struct run_step *steps;
+    int64_t n_steps;
+    const struct run_event *events;
+    int64_t n_events, events_lost; /* lost: there were more than trace_events */
+};
+
 /* On rank 0; other ranks get zeros. */
 struct runtime_result {
     struct plan_figures measured;
     int64_t n_requests, n_finished, n_preemptions;
+    int64_t n_refused_full, n_refused_late, n_reused_tokens;
+    const struct run_request *records; /* by request */
+    struct rank_trace *trace;          /* by rank, with trace_events */
+    int n_trace;
     int32_t **tokens; /* [request][output_len], when kept */
     int64_t *n_tokens;
     float **logits; /* [request][output_len * vocab], when kept */

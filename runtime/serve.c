@@ -20,6 +20,8 @@ static bool open_leader(struct serve *s, const int *route, struct arena *arena, 
             .n_pools = s->place->n_pools,
             .n_blocks = replica->kv_blocks,
             .block_tokens = s->place->plan->block_tokens,
+            .prefix_cache = s->place->plan->prefix_cache,
+            .max_queue = s->options->workload->admission.max_queue,
     };
 
     s->records = ARENA_NEW(arena, struct run_request, requests->n);
@@ -159,8 +161,8 @@ static bool result_there(const struct serve *s)
 
 static bool is_stop(const struct serve *s, int32_t token)
 {
-    for (int i = 0; i < s->options->n_stop_ids; i++)
-        if (token == s->options->stop_ids[i])
+    for (int i = 0; i < s->options->workload->sampling.n_stop; i++)
+        if (token == s->options->workload->sampling.stop[i])
             return true;
     return false;
 }
@@ -181,6 +183,8 @@ static void take_token(
     if (!stop && record->output_len < request->output_len)
         return;
     record->finish_ns = now_ns;
+    record->outcome = REQUEST_FINISHED;
+    record->reused_tokens = sched_reused(s->sched, item->request);
     record->preemptions = sched_preemptions(s->sched, item->request);
     s->n_finished++;
 }
@@ -213,6 +217,17 @@ static void take_result(struct serve *s)
     s->n_flying--;
     memmove(s->flying, s->flying + 1, sizeof *s->flying * (size_t)s->n_flying);
     memmove(s->flying_slot, s->flying_slot + 1, sizeof *s->flying_slot * (size_t)s->n_flying);
+}
+
+/* Those that the scheduler turned away since the last call. */
+static void take_refused(struct serve *s)
+{
+    for (int64_t i = sched_take_refused(s->sched); i >= 0; i = sched_take_refused(s->sched)) {
+        s->records[i].outcome = sched_outcome(s->sched, i) == SCHED_REFUSED_FULL
+                                        ? REQUEST_REFUSED_FULL
+                                        : REQUEST_REFUSED_LATE;
+        s->n_refused++;
+    }
 }
 
 /* A slot whose batch is not flying. */
@@ -255,11 +270,29 @@ static void wait_for(struct serve *s, int64_t wake_ns)
 
 static void show_progress(const struct serve *s, int64_t now_ns, int64_t total)
 {
-    double done = (double)s->n_finished;
+    int64_t ended = s->n_finished + s->n_refused;
+    double done = (double)ended;
 
     if (s->place->rank == 0)
-        log_progress("requests", s->n_finished, total,
-                s->n_finished > 0 ? (double)now_ns * 1e-9 * ((double)total - done) / done : -1);
+        log_progress("requests", ended, total,
+                ended > 0 ? (double)now_ns * 1e-9 * ((double)total - done) / done : -1);
+}
+
+/* The next batch, if there may be one more and the scheduler has one. */
+static bool send_next(struct serve *s, int64_t now, const struct batch_source *source)
+{
+    struct sched_batch next;
+    bool some = !s->out_of_time && s->n_flying < s->place->replica_plan->in_flight
+                && sched_next(s->sched, now, &next);
+
+    take_refused(s);
+    if (some) {
+        int slot = free_slot(s);
+
+        batch_build(pipe_batch(s->pipe, slot), &next, source);
+        send_out(s, slot, &next);
+    }
+    return some;
 }
 
 static void lead(struct serve *s)
@@ -278,27 +311,18 @@ static void lead(struct serve *s)
     for (int64_t i = 0; i < s->options->requests->n; i++)
         total += s->route[i] == s->place->replica;
     while (!sched_idle(s->sched)) {
-        struct sched_batch next;
-        int64_t now = 0;
-
         meter_mark(s->meter);
         while (s->n_flying > 0 && result_there(s)) {
             take_result(s);
             show_progress(s, s->end_ns, total);
         }
-        now = clock_now_ns() - s->start_ns;
+        int64_t now = clock_now_ns() - s->start_ns;
         if (now > limit_ns)
             s->out_of_time = true;
         if (s->out_of_time && s->n_flying == 0)
             break;
-        if (!s->out_of_time && s->n_flying < s->place->replica_plan->in_flight
-                && sched_next(s->sched, now, &next)) {
-            int slot = free_slot(s);
-
-            batch_build(pipe_batch(s->pipe, slot), &next, &source);
-            send_out(s, slot, &next);
+        if (send_next(s, now, &source))
             continue;
-        }
         s->meter->schedule_ns += clock_now_ns() - s->meter->mark_ns;
         int64_t wake = s->out_of_time ? INT64_MAX : sched_wake_ns(s->sched, now);
         wait_for(s, wake < limit_ns || s->out_of_time ? wake : limit_ns);
@@ -346,8 +370,13 @@ void serve_warm_up(struct serve *s, int steps)
 
 void serve_run(struct serve *s)
 {
+    if (s->options->serving)
+        s->options->serving(s->options->serving_self, true);
     s->start_ns = s->idle_since_ns = clock_now_ns();
+    s->meter->start_ns = s->start_ns;
     loop(s, 0);
     if (!s->place->leader)
         s->end_ns = clock_now_ns() - s->start_ns;
+    if (s->options->serving)
+        s->options->serving(s->options->serving_self, false);
 }

@@ -30,7 +30,7 @@ struct serve {
     int32_t *local_result;       /* of the group that the leader itself ends */
     struct sched_batch *flying;  /* in order of sending */
     int *flying_slot, n_flying;
-    int64_t n_finished;
+    int64_t n_finished, n_refused;
     bool out_of_time;
 };
 

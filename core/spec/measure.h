@@ -33,12 +33,22 @@ struct run_figure {
     double predicted, measured, lo, hi;
 };
 
+/* How a request ended; every request ends once. */
+enum request_outcome {
+    REQUEST_PENDING, /* time was up first */
+    REQUEST_FINISHED,
+    REQUEST_REFUSED_FULL, /* the queue was full */
+    REQUEST_REFUSED_LATE  /* its deadline passed before it began */
+};
+
 struct run_request {
     int64_t request;
     int replica;
     int64_t prompt_len, output_len;
     int64_t arrival_ns, first_token_ns, finish_ns; /* from the start of the run */
     int preemptions;
+    int outcome;           /* enum request_outcome */
+    int64_t reused_tokens; /* of the prompt, found in the prefix cache */
 };
 
 /* One executed step of one stage (rank 0 of the stage). */
@@ -48,6 +58,13 @@ struct run_step {
     int64_t start_ns, busy_ns, wait_ns;
     int tokens, sequences, prefill_tokens;
     int64_t kv_tokens;
+};
+
+/* One op of one rank, for traces. */
+struct run_event {
+    int64_t start_ns, took_ns; /* start: from the start of the run */
+    int32_t kind;              /* enum op_kind */
+    int32_t step;              /* index of the rank's step it belongs to */
 };
 
 /* A function may be NULL: nobody listens. Returning false stops the stage that measures. */

@@ -75,7 +75,10 @@ static const struct conf_field sampling_fields[] = {
                 .help = "sample from the k likeliest tokens; 0 = all"},
         {"top_p", CONF_DOUBLE, AT(top_p), .min = 1e-6, .max = 1, .def = "1",
                 .help = "sample from the likeliest tokens that make up this share"},
-        {"seed", CONF_I64, AT(seed), .def = "0", .help = "of the draws"}, {0}};
+        {"seed", CONF_I64, AT(seed), .def = "0", .help = "of the draws"},
+        {"stop", CONF_INT_LIST, AT(stop), .count = AT(n_stop), .min = 0, .max = MOST_TOKENS,
+                .help = "token ids that end a request before its output length"},
+        {0}};
 static const struct conf_table sampling_table = {.size = sizeof(((struct workload *)0)->sampling),
         .fields = sampling_fields,
         .help = "sampling"};

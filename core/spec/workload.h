@@ -61,6 +61,8 @@ struct workload {
         int64_t top_k;      /* 0 = all */
         double top_p;       /* default 1 */
         int64_t seed;
+        const int *stop; /* tokens that end a request before its output length */
+        int n_stop;
     } sampling;
     struct {
         double ttft_us, tpot_us; /* 0 = none */

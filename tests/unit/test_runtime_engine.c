@@ -202,7 +202,7 @@ static void run_layout(const struct layout *layout, const struct model *model)
                                             .first_cpu = -1,
                                             .deterministic = layout->deterministic},
             &err);
-    if (!dev || !meter_open(&meter, 8, &err) || !batch_alloc(&batch, &place, &err)
+    if (!dev || !meter_open(&meter, 8, 0, &err) || !batch_alloc(&batch, &place, &err)
             || !engine_open(&engine, &place,
                     &(struct engine_options){model, &greedy, weights, dev, &meter, false}, &arena,
                     &err))

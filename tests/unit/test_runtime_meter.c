@@ -34,7 +34,7 @@ static void open_meter(struct meter *meter, int64_t steps)
 {
     struct err err = {0};
 
-    if (!meter_open(meter, steps, &err))
+    if (!meter_open(meter, steps, 0, &err))
         fail_msg("%s", err.text);
     meter_reset(meter);
 }

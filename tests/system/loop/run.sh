@@ -70,8 +70,15 @@ run() { # plan, options of run
     expect 0 "$PROGRAM" run "$name.yaml" --weights model --workload workload.yaml --db costs.db \
         --tokens "$name.tokens" "$@"
 }
-run alone
+run alone --trace trace.json --requests requests.csv
 has 'predicted +measured' out
+has '"name": "gemm", "cat": "op", "ph": "X"' trace.json
+has '"name": "first token", "cat": "request", "ph": "b"' trace.json
+if command -v python3 >/dev/null; then
+    python3 -c 'import json; assert len(json.load(open("trace.json"))["traceEvents"]) > 100' ||
+        fail "trace.json is no trace"
+fi
+[ "$(grep -c ',finished$' requests.csv)" = 6 ] || fail "not 6 finished requests in requests.csv"
 has 'bottleneck: ' out
 [ "$(wc -l <alone.tokens)" = 6 ] || fail "6 requests, $(wc -l <alone.tokens) answers"
 run chosen --json
