@@ -138,16 +138,24 @@ static bool open_weights(struct rank *r, const struct runtime_options *o, struct
     return r->weights != NULL;
 }
 
+/* --isa is for all stages. */
 static bool open_device(struct rank *r, const struct runtime_options *o, struct err *err)
 {
+    const struct plan_stage *stage = r->place.stage_plan;
+    bool planned = o->isa == ISA_AUTO && stage->isa != ISA_AUTO;
+    struct err why = {0};
     struct dev_options options = {
             .threads = r->place.split.threads,
             .first_cpu = r->place.first_cpu,
-            .isa = o->isa,
+            .isa = planned ? (enum dev_isa)stage->isa : o->isa,
             .deterministic = o->plan->deterministic,
     };
 
-    r->dev = dev_host_open(&options, err);
+    r->dev = dev_host_open(&options, &why);
+    if (!r->dev && planned)
+        return err_at(err, stage->pos, "rank %d: %s", r->place.rank, why.text);
+    if (!r->dev)
+        *err = why;
     return r->dev != NULL;
 }
 

@@ -6,6 +6,9 @@
 
 const char *const replica_role_names[] = {"mixed", "prefill", "decode", NULL};
 
+/* As kernels/dev.h numbers them; a test compares. */
+static const char *const isa_names[] = {"auto", "portable", "avx2", "avx512", NULL};
+
 #define AT(member) offsetof(struct plan_stage, member)
 static const struct conf_field stage_fields[] = {
         {"first_layer", CONF_INT, AT(first_layer), .required = true, .min = 0, .max = 65535,
@@ -21,6 +24,9 @@ static const struct conf_field stage_fields[] = {
         {"threads", CONF_INT, AT(threads), .min = 1, .max = 4096, .def = "1",
                 .help = "devices that one rank drives"},
         {"kind", CONF_STRING, AT(kind), .required = true, .help = "device kind of the cluster"},
+        {"isa", CONF_ENUM, AT(isa), .names = isa_names, .def = "auto",
+                .help = "cpu: instruction set of the kernels, where kinds of CPU stand side by "
+                        "side"},
         {"ranks", CONF_INT_LIST, AT(ranks), .count = AT(n_ranks), .required = true, .min = 0,
                 .max = 1 << 20, .help = "world ranks; group g holds entries g*tp to g*tp+tp-1"},
         {"weights", CONF_BYTES, AT(weight_bytes), .help = "predicted, of one rank"},

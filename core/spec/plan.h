@@ -18,6 +18,7 @@ struct plan_stage {
     int first_layer, end_layer;
     int tp, ep, attention_dp, threads;
     const char *kind; /* device kind */
+    int isa; /* cpu: instruction set of the kernels, as enum dev_isa; 0 = the best there is */
     const int *ranks; /* n_ranks world ranks; dp group g holds ranks[g*tp .. g*tp+tp) */
     int n_ranks;
     /* predicted, of one rank */

@@ -207,6 +207,35 @@ static void a_full_queue_and_a_deadline_refuse(void **state)
     arena_free(&f.arena);
 }
 
+static const struct conf_field *field_of(const struct conf_table *table, const char *name)
+{
+    const struct conf_field *field = table->fields;
+
+    while (strcmp(field->key, name) != 0)
+        field++;
+    return field;
+}
+
+/* Names in a plan file are numbered as the kernels number them. */
+static void a_stage_may_ask_for_an_instruction_set(void **state)
+{
+    struct fixture f = {0};
+    (void)state;
+
+    make(&f);
+    const struct conf_table *replica = field_of(&plan_table, "replicas")->sub;
+    const char *const *names = field_of(field_of(replica, "stages")->sub, "isa")->names;
+    for (int i = 0; dev_isa_names[i]; i++)
+        assert_string_equal(names[i], dev_isa_names[i]);
+    f.options.isa = ISA_PORTABLE;
+    struct runtime_result asked = run(&f);
+    f.options.isa = ISA_AUTO;
+    f.stage.isa = ISA_PORTABLE;
+    struct runtime_result planned = run(&f);
+    same_tokens(&asked, &planned);
+    arena_free(&f.arena);
+}
+
 static void a_trace_has_every_op_in_its_step(void **state)
 {
     struct fixture f = {0};
@@ -245,6 +274,7 @@ int main(int argc, char **argv)
             cmocka_unit_test(a_stop_token_ends_its_request_alone),
             cmocka_unit_test(a_prompt_that_is_known_is_not_computed_again),
             cmocka_unit_test(a_full_queue_and_a_deadline_refuse),
+            cmocka_unit_test(a_stage_may_ask_for_an_instruction_set),
             cmocka_unit_test(a_trace_has_every_op_in_its_step),
     };
     struct err err = {0};
