@@ -1,5 +1,5 @@
 /*
- * Every legal plan gives the tokens of one rank: plan_space N [MOST]
+ * Every legal plan gives the tokens of one rank: plan_space N [MOST [MODEL]]
  *
  * Enumerates the plans of N ranks for each tiny model (stages of every legal split, alike or not, in replicas alike
  * or not), runs MOST plans of each model (0 = each layout once) one after another in one job, deterministically, and compares
@@ -17,13 +17,12 @@
 #include "models/graph.h"
 #include "planner/cost.h"
 #include "runtime/runtime.h"
+#include "tests/mpi/plan_layouts.h"
 
 enum {
     REQUESTS = 6,
     MAX_LEN = 28,
     BLOCK_TOKENS = 4,
-    MAX_RANKS = 16,
-    MAX_STAGES = 4,
     SAMPLING_WAYS = 2
 };
 
@@ -31,32 +30,6 @@ static const char *const model_names[] = {
         "tiny-llama", "tiny-qwen3-moe", "tiny-deepseek-v3", "tiny-gpt-oss"};
 enum {
     MODELS = sizeof model_names / sizeof model_names[0]
-};
-
-struct shape {
-    int tp, adp, ep;
-};
-
-struct shapes {
-    struct shape items[64];
-    int n;
-};
-
-/* A plan without its limits: for each replica its stages. */
-struct layout {
-    struct shape stages[MAX_RANKS][MAX_STAGES];
-    int n_stages[MAX_RANKS], n_replicas;
-};
-
-struct layouts {
-    struct layout *items;
-    int64_t n, cap;
-};
-
-struct space {
-    const struct model *model;
-    struct shapes by_ranks[MAX_RANKS + 1];
-    struct layouts layouts;
 };
 
 /* What all runs of a model have in common. */
@@ -81,83 +54,6 @@ static uint64_t mix(uint64_t x)
     return x ^ (x >> 31);
 }
 
-static struct split split_of(const struct shape *shape, int threads)
-{
-    return (struct split){.tp = shape->tp,
-            .ep = shape->ep,
-            .attention_dp = shape->adp,
-            .threads = threads,
-            .busy = 1,
-            .dtype = DTYPE_BF16,
-            .kv_dtype = DTYPE_BF16,
-            .deterministic = true};
-}
-
-static void find_shapes(struct space *space, int n_ranks)
-{
-    for (int n = 1; n <= n_ranks; n++)
-        for (int tp = 1; tp <= n; tp++)
-            for (int ep = 1; n % tp == 0 && ep <= n; ep++) {
-                struct shape shape = {tp, n / tp, ep};
-                struct split split = split_of(&shape, 1);
-                struct err ignored = {0};
-                struct shapes *to = &space->by_ranks[n];
-
-                if (n % ep == 0 && graph_legal(space->model, &split, &ignored))
-                    to->items[to->n++] = shape;
-            }
-}
-
-static void add_layout(struct layouts *to, const struct layout *layout)
-{
-    if (to->n == to->cap) {
-        to->cap = to->cap ? 2 * to->cap : 256;
-        to->items = realloc(to->items, sizeof *to->items * (size_t)to->cap);
-        if (!to->items)
-            abort();
-    }
-    to->items[to->n++] = *layout;
-}
-
-/* Goes on with stage `stage` of replica `replica`: `left` ranks of the job and `own` of the replica have no place
- * yet. Replicas do not grow, so that no plan comes twice in another order. */
-static void extend(struct space *space, struct layout *layout, int left, int own, int size)
-{
-    int replica = layout->n_replicas - 1, stage = layout->n_stages[replica];
-
-    if (own == 0) {
-        if (left == 0)
-            add_layout(&space->layouts, layout);
-        for (int next = 1; next <= left && next <= size; next++) {
-            layout->n_replicas++;
-            layout->n_stages[replica + 1] = 0;
-            extend(space, layout, left - next, next, next);
-            layout->n_replicas--;
-        }
-        return;
-    }
-    if (stage == MAX_STAGES || stage == space->model->n_layers)
-        return;
-    for (int n = 1; n <= own; n++)
-        for (int i = 0; i < space->by_ranks[n].n; i++) {
-            layout->stages[replica][stage] = space->by_ranks[n].items[i];
-            layout->n_stages[replica] = stage + 1;
-            extend(space, layout, left, own - n, size);
-            layout->n_stages[replica] = stage;
-        }
-}
-
-static void find_layouts(struct space *space, int n_ranks)
-{
-    struct layout layout = {0};
-
-    for (int size = 1; size <= n_ranks; size++) {
-        layout.n_replicas = 1;
-        layout.n_stages[0] = 0;
-        extend(space, &layout, n_ranks - size, size, size);
-    }
-}
-
 /* Layers before stage `stage`: an even split, moved by up to one layer where there is room. */
 static int first_layer(int n_layers, int n_stages, int stage, uint64_t draw)
 {
@@ -173,7 +69,7 @@ static int first_layer(int n_layers, int n_stages, int stage, uint64_t draw)
 static void fill_stage(struct plan_stage *stage, const struct shape *shape, int first_rank,
         int threads, struct arena *arena)
 {
-    int n = shape->tp * shape->adp, *ranks = ARENA_NEW(arena, int, n);
+    int n = layout_ranks(shape), *ranks = ARENA_NEW(arena, int, n);
 
     for (int i = 0; i < n; i++)
         ranks[i] = first_rank + i;
@@ -232,7 +128,8 @@ static bool price_memory(struct plan *plan, const struct model *model, struct er
 {
     struct device_kind kind = {
             .name = "core", .memory_bytes = 1 << 30, .flops = 1e9, .memory_rate = 1e9};
-    struct cluster_node node = {.name = "here", .count = 1, .kind = "core", .devices = MAX_RANKS};
+    struct cluster_node node = {
+            .name = "here", .count = 1, .kind = "core", .devices = LAYOUT_RANKS};
     struct cluster_link link = {.name = "shm", .inside = true, .rate = 1e9, .latency_us = 1};
     struct cluster cluster = {"here", &kind, 1, &node, 1, &link, 1};
     struct cost_model *costs = cost_open(model, &cluster, NULL, 0, err);
@@ -420,32 +317,36 @@ static int64_t run_model(
         return 0;
     }
     read_reference(&bench, reference);
-    struct space space = {.model = &bench.model};
-    find_shapes(&space, ranks_count(ranks));
-    find_layouts(&space, ranks_count(ranks));
-    int64_t n = most > 0 ? most : space.layouts.n, legal = space.layouts.n;
+    if (most < 0) { /* not wanted, but its part of the file is read */
+        arena_free(&bench.arena);
+        return 0;
+    }
+    struct layouts layouts;
+    layouts_find(&layouts, &bench.model, ranks_count(ranks));
+    int64_t n = most > 0 ? most : layouts.n, legal = layouts.n;
     for (int64_t i = 0; i < n && failed < 3; i++) {
         int64_t which = n < legal ? i * legal / n : i % legal;
 
-        failed += !try_plan(&bench, &space.layouts.items[which], (uint64_t)i + 1, ranks);
+        failed += !try_plan(&bench, &layouts.items[which], (uint64_t)i + 1, ranks);
         *run += 1;
     }
     if (ranks_rank(ranks) == 0)
         printf("%s, %d ranks: %lld layouts are legal, %lld plans were run, %lld differ (%.1f s)\n",
                 name, ranks_count(ranks), (long long)legal, (long long)n, (long long)failed,
                 (double)(clock_now_ns() - began) * 1e-9);
-    free(space.layouts.items);
+    free(layouts.items);
     arena_free(&bench.arena);
     return failed;
 }
 
-static int run_all(struct ranks *ranks, int64_t most)
+static int run_all(struct ranks *ranks, int64_t most, const char *only)
 {
     FILE *reference = fopen(getenv("PLAN_SPACE_REFERENCE"), "rb");
     int64_t failed = 0, run = 0;
 
     for (int m = 0; reference && m < MODELS; m++)
-        failed += run_model(&run, model_names[m], reference, most, ranks);
+        failed += run_model(&run, model_names[m], reference,
+                only && strcmp(only, model_names[m]) != 0 ? -1 : most, ranks);
     if (reference)
         fclose(reference);
     if (ranks_rank(ranks) == 0)
@@ -459,8 +360,8 @@ int main(int argc, char **argv)
     int n = argc > 1 ? (int)strtol(argv[1], NULL, 10) : 0, status = 0;
     char path[64];
 
-    if (n < 1 || n > MAX_RANKS || !getenv("SOURCE_DIR")) {
-        fprintf(stderr, "usage: SOURCE_DIR=... plan_space RANKS [MOST]\n");
+    if (n < 1 || n > LAYOUT_RANKS || !getenv("SOURCE_DIR")) {
+        fprintf(stderr, "usage: SOURCE_DIR=... plan_space RANKS [MOST [MODEL]]\n");
         return 2;
     }
     log_setup(LOG_ERROR, 0);
@@ -480,7 +381,7 @@ int main(int argc, char **argv)
         remove(path);
         return status;
     }
-    status = run_all(ranks, argc > 2 ? strtoll(argv[2], NULL, 10) : 0);
+    status = run_all(ranks, argc > 2 ? strtoll(argv[2], NULL, 10) : 0, argc > 3 ? argv[3] : NULL);
     if (!ranks_launched())
         remove(path);
     ranks_close(ranks);

@@ -1,0 +1,35 @@
+/*
+ * plan_layouts - every way to lay a model's plan out over a number of ranks: replicas of stages, each of a split
+ * that graph_legal allows on deterministic devices. What a plan has besides, limits and layers, is not in it.
+ */
+#ifndef TESTS_MPI_PLAN_LAYOUTS_H
+#define TESTS_MPI_PLAN_LAYOUTS_H
+
+#include "models/graph.h"
+
+enum {
+    LAYOUT_RANKS = 16,
+    LAYOUT_STAGES = 4
+};
+
+struct shape {
+    int tp, adp, ep;
+};
+
+/* For each replica its stages. */
+struct layout {
+    struct shape stages[LAYOUT_RANKS][LAYOUT_STAGES];
+    int n_stages[LAYOUT_RANKS], n_replicas;
+};
+
+struct layouts {
+    struct layout *items; /* to be freed */
+    int64_t n, cap;
+};
+
+/* Replicas do not grow from first to last, so that no plan comes twice in another order. */
+void layouts_find(struct layouts *out, const struct model *model, int n_ranks);
+/* Ranks of a stage. */
+int layout_ranks(const struct shape *shape);
+
+#endif
