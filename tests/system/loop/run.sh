@@ -95,6 +95,20 @@ fi
 expect 0 "$PROGRAM" db check costs.db
 [ -n "$before" ] || fail "db list printed nothing"
 
+say "prompts that begin alike"
+plan one --force tp=1,pp=1,dp=1,threads=1,max_seqs=1
+same=1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,16
+for last in 17 18 19; do echo "{\"prompt\": [$same,$last], \"output_len\": 3}"; done >prompts.jsonl
+sed 's/^max_len: .*/max_len: 32/; s/kv_blocks: .*/kv_blocks: 8/' one.yaml >apart.yaml
+sed 's/^deterministic: true/&\nprefix_cache: true/' apart.yaml >shared.yaml
+for kind in apart shared; do
+    expect 0 "$PROGRAM" run $kind.yaml --weights model --prompts prompts.jsonl --tokens $kind.tokens \
+        --requests $kind.csv
+done
+cmp apart.tokens shared.tokens || fail "another answer when blocks are shared"
+[ "$(cut -d, -f5 apart.csv | tr '\n' ' ')" = "reused_tokens 0 0 0 " ] || fail "$(cat apart.csv)"
+[ "$(cut -d, -f5 shared.csv | tr '\n' ' ')" = "reused_tokens 0 16 16 " ] || fail "$(cat shared.csv)"
+
 say report
 expect 0 "$PROGRAM" report --db costs.db -o report --reproducible
 has '</html>' report/report.html
