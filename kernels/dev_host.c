@@ -215,27 +215,43 @@ const struct cpu_isa *dev_cpu(const struct dev *dev)
     return dev->cpu;
 }
 
-void dev_parallel(struct dev *dev, void (*fn)(void *arg, int part, int parts), void *arg)
+static void scratch_grow(struct scratch *scratch, int64_t room)
 {
-    pool_run(dev->pool, fn, arg);
+    int64_t align = room >= HUGE_PAGE / 4 ? HUGE_PAGE : 64;
+    if (align == HUGE_PAGE)
+        room = (room + HUGE_PAGE - 1) / HUGE_PAGE * HUGE_PAGE;
+    arena_free(&scratch->arena);
+    char *memory = arena_alloc(&scratch->arena, room + align);
+    scratch->memory = memory + (align - (int64_t)((uintptr_t)memory % (uintptr_t)align)) % align;
+    scratch->bytes = room;
+    if (align == HUGE_PAGE)
+        madvise(scratch->memory, (size_t)room, MADV_HUGEPAGE);
 }
 
 static void *scratch_get(struct scratch *scratch, int64_t bytes)
 {
-    if (bytes > scratch->bytes) {
-        /* Half again as much, so that slowly growing shapes do not pile up old blocks. */
-        int64_t room = bytes + bytes / 2, align = room >= HUGE_PAGE / 4 ? HUGE_PAGE : 64;
-        if (align == HUGE_PAGE)
-            room = (room + HUGE_PAGE - 1) / HUGE_PAGE * HUGE_PAGE;
-        arena_free(&scratch->arena);
-        char *memory = arena_alloc(&scratch->arena, room + align);
-        scratch->memory =
-                memory + (align - (int64_t)((uintptr_t)memory % (uintptr_t)align)) % align;
-        scratch->bytes = room;
-        if (align == HUGE_PAGE)
-            madvise(scratch->memory, (size_t)room, MADV_HUGEPAGE);
-    }
+    /* Half again as much, so that slowly growing shapes do not pile up old blocks. */
+    if (bytes > scratch->bytes)
+        scratch_grow(scratch, bytes + bytes / 2);
     return scratch->memory;
+}
+
+/* Which threads find work to do differs from run to run. All get what one of them needed, so that an op that has run
+ * once allocates no more. */
+static void scratch_level(struct dev *dev)
+{
+    int64_t most = 0;
+    for (int i = 0; i < dev->options.threads; i++)
+        most = dev->scratch[i].bytes > most ? dev->scratch[i].bytes : most;
+    for (int i = 0; i < dev->options.threads; i++)
+        if (dev->scratch[i].bytes < most)
+            scratch_grow(&dev->scratch[i], most);
+}
+
+void dev_parallel(struct dev *dev, void (*fn)(void *arg, int part, int parts), void *arg)
+{
+    pool_run(dev->pool, fn, arg);
+    scratch_level(dev);
 }
 
 void *dev_scratch(struct dev *dev, int part, int64_t bytes)
