@@ -182,6 +182,7 @@ static void fill_options(struct runtime_options *out, const struct run_input *in
                                       : in->model.path,
             .workload = &in->workload,
             .requests = &in->requests,
+            .experts = in->experts,
             .seed = o->random >= 0 ? (uint64_t)o->random : 0,
             .warmup_steps = o->warmup > 0 ? o->warmup : -1,
             .isa = (enum dev_isa)o->isa,

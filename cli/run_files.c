@@ -152,6 +152,12 @@ bool run_read(struct run_input *out, struct cli *cli, const char *plan, const ch
         model = find_beside(plan, out->plan.model, cli->arena);
     if (!model_read(&out->model, model, cli->data_dir, cli->arena, cli->err))
         return err_context(cli->err, "model of %s", plan);
+    if (out->plan.expert_map && *out->plan.expert_map) {
+        out->experts = ARENA_NEW(cli->arena, struct expert_map, 1);
+        if (!expert_map_read_file(out->experts, find_beside(plan, out->plan.expert_map, cli->arena),
+                    cli->arena, cli->err))
+            return err_context(cli->err, "expert_map of %s", plan);
+    }
     if ((workload || !prompts) && !read_workload(out, cli, plan, workload))
         return false;
     return !prompts || read_prompts(out, cli, prompts);

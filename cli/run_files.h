@@ -15,6 +15,7 @@ struct run_input {
     struct model model;
     struct workload workload;
     struct requests requests;
+    struct expert_map *experts;    /* or NULL */
     const int32_t *const *prompts; /* by request, or NULL */
 };
 

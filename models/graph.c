@@ -225,7 +225,7 @@ static void add_rows(struct sink *sink, const struct model *model, const struct 
     op.dim[0] = m_count[0];
     op.dim[1] = model->hidden;
     op.dim[2] = local;
-    op.dim[3] = model->moe.n;
+    op.dim[3] = split->ep * graph_expert_slots(model, split);
     op.dim[4] = model->moe.top_k;
     add(sink, op, m_count[1]);
 }
@@ -237,8 +237,8 @@ static void add_expert_gemm(struct sink *sink, const struct model *model, const 
     op.dim[0] = m;
     op.dim[1] = model->hidden;
     op.dim[2] = model->moe.inter / (split->tp * split->attention_dp / split->ep);
-    op.dim[3] = model->moe.n / split->ep;
-    op.dim[4] = model->moe.n;
+    op.dim[3] = graph_expert_slots(model, split);
+    op.dim[4] = split->ep * op.dim[3];
     op.dim[5] = model->moe.top_k;
     add(sink, op, count);
 }
@@ -246,7 +246,8 @@ static void add_expert_gemm(struct sink *sink, const struct model *model, const 
 static void add_moe(struct sink *sink, const struct model *model, const struct split *split,
         const struct step_shape *shape, int64_t count)
 {
-    int64_t m = shape->tokens, experts = model->moe.n, local = experts / split->ep;
+    int64_t m = shape->tokens, local = graph_expert_slots(model, split);
+    int64_t experts = local * split->ep;
     int64_t row_bytes = model->hidden * 4, home_rows = m * model->moe.top_k;
     const int64_t here[2] = {m, count};
     bool spread = split->attention_dp > 1;
@@ -255,7 +256,7 @@ static void add_moe(struct sink *sink, const struct model *model, const struct s
 
     router.dim[0] = spread ? sent.end : m;
     router.dim[1] = model->hidden;
-    router.dim[2] = experts;
+    router.dim[2] = model->moe.n;
     router.dim[3] = model->moe.top_k;
     add(sink, router, count);
     add_mlp(sink, model, split, m, model->moe.shared_inter / split->tp, count);

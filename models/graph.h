@@ -22,7 +22,10 @@ struct split {
     enum dtype dtype, kv_dtype;
     bool deterministic;
     int nodes; /* machines that the tp * attention_dp ranks are spread over, in equal parts; 0 = one */
+    int expert_slots; /* experts, replicas counted, that each of the ep groups has room for; 0 = experts / ep */
 };
+/* Experts of an ep group: E below; all groups together have ep times that, which is `experts` in the ops. */
+int64_t graph_expert_slots(const struct model *model, const struct split *split);
 /* Machines that `ranks` neighbouring ranks of the stage are spread over; 0 = they are on one. For op.nodes. */
 int graph_nodes(const struct split *split, int ranks);
 

@@ -21,6 +21,11 @@ struct slice graph_slice(int64_t n, int parts, int index)
     return (struct slice){each * index, each * (index + 1)};
 }
 
+int64_t graph_expert_slots(const struct model *model, const struct split *split)
+{
+    return split->expert_slots > 0 ? split->expert_slots : model->moe.n / split->ep;
+}
+
 struct slice graph_dispatch_rows(int64_t tokens, int tp, int tp_rank)
 {
     int64_t each = (tokens + tp - 1) / tp, begin = each * tp_rank, end = begin + each;
@@ -50,7 +55,7 @@ static struct sizes sizes_of(const struct model *model, const struct split *spli
             .kv = kv.end - kv.begin,
             .hd = model->head_dim,
             .inter = model->inter / split->tp,
-            .experts_local = model->moe.n / split->ep,
+            .experts_local = model->moe.n > 0 ? graph_expert_slots(model, split) : 0,
             .expert_inter = model->moe.inter / (split->tp * split->attention_dp / split->ep),
             .vocab = model->vocab / split->tp,
             .hidden = model->hidden,
@@ -198,7 +203,8 @@ int64_t graph_kv_block_bytes(
 static void moe_work(int64_t bytes[WORK_COUNT], const struct model *model,
         const struct split *split, const struct sizes *s, int64_t tokens)
 {
-    int64_t pairs = tokens * model->moe.top_k, experts = model->moe.n, local = s->experts_local;
+    int64_t pairs = tokens * model->moe.top_k, local = s->experts_local,
+            experts = local * split->ep;
     int64_t at_most = model->moe.top_k < local ? model->moe.top_k : local;
     int64_t rows = split->attention_dp * tokens * at_most;
     bool spread = split->attention_dp > 1;

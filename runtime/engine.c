@@ -5,6 +5,31 @@
 
 #include "models/rope.h"
 
+/* The map turned round: from experts to slots. */
+static void find_slots(struct engine *engine, struct arena *arena)
+{
+    const struct place *place = engine->place;
+    int n = place->piece.end_layer - place->piece.first_layer,
+        per_group = place->split.expert_slots;
+
+    engine->slots = ARENA_NEW(arena, struct expert_slots, n);
+    for (int i = 0; i < n; i++) {
+        struct expert_slots *to = &engine->slots[i];
+        int layer = place->piece.first_layer + i, all = place->split.ep * per_group;
+
+        if (!engine->model->layers[layer].moe)
+            continue;
+        to->first = ARENA_NEW(arena, int32_t, engine->model->moe.n + 1);
+        to->slot = ARENA_NEW(arena, int32_t, all);
+        for (int e = 0; e < engine->model->moe.n; e++) {
+            to->first[e + 1] = to->first[e];
+            for (int s = 0; s < all; s++)
+                if (place_expert(place, engine->model, layer, s / per_group, s % per_group) == e)
+                    to->slot[to->first[e + 1]++] = s;
+        }
+    }
+}
+
 static bool alloc_work(struct engine *engine, struct arena *arena, struct err *err)
 {
     const struct place *place = engine->place;
@@ -30,6 +55,8 @@ static bool alloc_work(struct engine *engine, struct arena *arena, struct err *e
             identity[i] = (int32_t)i;
     }
     engine->seqs = ARENA_NEW(arena, struct attention_seq, replica->max_seqs);
+    if (place->experts)
+        find_slots(engine, arena);
     engine->pool_row = ARENA_NEW(arena, int64_t, place->group_pools + 1);
     if (place->group_pools > 1)
         engine->blocks = ARENA_NEW(arena, int32_t, batch_most_blocks(place));

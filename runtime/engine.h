@@ -23,6 +23,11 @@ struct engine_step {
     int64_t decode_kv_tokens, prefill_rows;
 };
 
+/* Where the rows of each expert may go: slot[first[e]] to slot[first[e + 1] - 1], counted over all ep groups. */
+struct expert_slots {
+    int32_t *first, *slot;
+};
+
 struct engine {
     const struct place *place;
     const struct model *model;
@@ -34,12 +39,13 @@ struct engine {
     void *work[WORK_COUNT];
     int64_t work_bytes;
     struct attention_seq
-            *seqs;           /* one per item, decodes first; rows are in the order of the batch */
-    int32_t *blocks;         /* block tables, where several pools share this group's cache */
-    int64_t *pool_row;       /* [group_pools + 1] where the rows of each pool begin */
-    int64_t *moe_bytes;      /* bytes sent and received per rank, in turn */
-    struct sampler *sampler; /* NULL = greedy */
-    struct sample_row *rows; /* what is drawn from */
+            *seqs;      /* one per item, decodes first; rows are in the order of the batch */
+    int32_t *blocks;    /* block tables, where several pools share this group's cache */
+    int64_t *pool_row;  /* [group_pools + 1] where the rows of each pool begin */
+    int64_t *moe_bytes; /* bytes sent and received per rank, in turn */
+    struct expert_slots *slots; /* by layer of the piece; NULL without an expert map */
+    struct sampler *sampler;    /* NULL = greedy */
+    struct sample_row *rows;    /* what is drawn from */
     struct engine_step step;
     bool keep_logits; /* WORK_LOGITS of all ranks are brought together in every step */
 };

@@ -16,9 +16,26 @@ static struct op rows_op(
     op.dim[0] = rows;
     op.dim[1] = model->hidden;
     op.dim[2] = local;
-    op.dim[3] = model->moe.n;
+    op.dim[3] = engine->place->split.ep * graph_expert_slots(model, &engine->place->split);
     op.dim[4] = model->moe.top_k;
     return op;
+}
+
+/* Experts become slots. Replicas of one take turns, by the position of the row, which all ranks that have it
+ * agree on. */
+static void choose_slots(struct engine *engine, const struct expert_slots *slots, struct slice rows)
+{
+    const int32_t *positions =
+            (const int32_t *)engine->work[WORK_INPUTS] + engine->place->max_rows + rows.begin;
+    int32_t *expert = engine->work[WORK_EXPERT];
+    int64_t k = engine->model->moe.top_k;
+
+    for (int64_t i = 0; i < (rows.end - rows.begin) * k; i++) {
+        const int32_t *first = &slots->first[expert[i]];
+        int64_t turn = rows.begin + i / k + positions[i / k];
+
+        expert[i] = slots->slot[first[0] + turn % (first[1] - first[0])];
+    }
 }
 
 void moe_router(struct engine *engine, const struct layer_weights *layer, struct slice rows)
@@ -42,6 +59,8 @@ void moe_router(struct engine *engine, const struct layer_weights *layer, struct
     op.dim[2] = model->moe.n;
     op.dim[3] = model->moe.top_k;
     engine_do(engine, &op, &args);
+    if (engine->slots)
+        choose_slots(engine, &engine->slots[layer - engine->weights.layers], rows);
 }
 
 void moe_permute(struct engine *engine, struct slice rows, struct slice experts,
@@ -70,7 +89,8 @@ void moe_experts(struct engine *engine, const struct layer_weights *layer, int64
 {
     const struct model *model = engine->model;
     const struct place *place = engine->place;
-    int64_t local = model->moe.n / place->split.ep, inter = model->moe.inter / place->expert_tp;
+    int64_t local = graph_expert_slots(model, &place->split),
+            inter = model->moe.inter / place->expert_tp;
     const float *bias = layer->buffer[WEIGHT_EXPERT_BIAS];
     struct op op = engine_op(engine, OP_EXPERT_GEMM, place->split.dtype);
     struct op_args args = {
@@ -92,7 +112,7 @@ void moe_experts(struct engine *engine, const struct layer_weights *layer, int64
     op.dim[1] = model->hidden;
     op.dim[2] = inter;
     op.dim[3] = local;
-    op.dim[4] = model->moe.n;
+    op.dim[4] = place->split.ep * local;
     op.dim[5] = model->moe.top_k;
     engine_do(engine, &op, &args);
 }
@@ -116,11 +136,10 @@ static void moe_here(struct engine *engine, const struct layer_weights *layer)
     const struct model *model = engine->model;
     const struct place *place = engine->place;
     void **work = engine->work;
-    int64_t local = model->moe.n / place->split.ep, rows = engine->step.rows;
+    int64_t local = graph_expert_slots(model, &place->split), rows = engine->step.rows;
     int64_t pairs = rows * model->moe.top_k;
     int32_t *offsets = work[WORK_OFFSETS];
-    struct slice all = {0, rows},
-                 experts = graph_slice(model->moe.n, place->split.ep, place->ep_rank);
+    struct slice all = {0, rows}, experts = {local * place->ep_rank, local * (place->ep_rank + 1)};
     bool uncombined = place->split.deterministic && coll_size(place->stage_coll) > 1;
 
     moe_router(engine, layer, all);
@@ -140,7 +159,7 @@ static void moe_here(struct engine *engine, const struct layer_weights *layer)
         return;
     }
     engine_all_reduce(engine, place->stage_coll, work[WORK_SCATTER], pairs * model->hidden);
-    moe_combine(engine, rows, model->moe.n,
+    moe_combine(engine, rows, local * place->split.ep,
             &(struct combine_args){.rows = work[WORK_SCATTER],
                     .pair = work[WORK_IDENTITY],
                     .n_rows = pairs,

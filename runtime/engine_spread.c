@@ -86,8 +86,8 @@ static struct traffic traffic_of(struct engine *engine)
     struct traffic t = {
             .ranks = coll_size(place->stage_coll),
             .parts = place->expert_tp,
-            .experts = engine->model->moe.n,
-            .local = engine->model->moe.n / place->split.ep,
+            .experts = place->split.ep * graph_expert_slots(engine->model, &place->split),
+            .local = graph_expert_slots(engine->model, &place->split),
             .row_bytes = engine->model->hidden * (int64_t)sizeof(float),
             .home = engine->work[WORK_OFFSETS],
             .sent = engine->work[WORK_COUNTS],

@@ -167,8 +167,7 @@ static char *add_turned(
 }
 
 /* gpt-oss: all experts in one tensor [experts, in, out], gate and up in turn, and a bias for everything. */
-static void add_fused_experts(
-        struct load *load, int layer, struct slice experts, struct slice inter, void *const *to)
+static void add_fused_experts(struct load *load, int layer, struct slice inter, void *const *to)
 {
     int64_t hidden = load->model->hidden, all = load->model->moe.inter;
     int64_t x = inter.end - inter.begin;
@@ -178,7 +177,14 @@ static void add_fused_experts(
     char *up_to = to[WEIGHT_EXPERT_GATE_UP], *down_to = to[WEIGHT_EXPERT_DOWN];
     float *bias = to[WEIGHT_EXPERT_BIAS];
 
-    for (int64_t e = experts.begin; e < experts.end; e++) {
+    int slots = (int)graph_expert_slots(load->model, &load->place->split);
+    float *down_bias = bias + slots * 2 * x;
+
+    for (int s = 0; s < slots; s++, down_bias += hidden) {
+        int64_t e = place_expert(load->place, load->model, layer, load->place->ep_rank, s);
+
+        if (e < 0)
+            break; /* the slots behind are empty too */
         for (int part = 0; part < 2; part++) {
             int64_t col = 2 * inter.begin + part;
 
@@ -191,10 +197,9 @@ static void add_fused_experts(
         }
         down_to = add_turned(
                 load, down_to, down, (struct slice_2d){e * all + inter.begin, x, 0, hidden}, 1);
+        load_push(load, (struct load_copy){(char *)down_bias, DTYPE_F32,
+                                arena_printf(load->arena, "%s_bias", down), {e, 1, 0, hidden}, 0});
     }
-    load_push(
-            load, (struct load_copy){(char *)bias, DTYPE_F32,
-                          arena_printf(load->arena, "%s_bias", down), rows_of(experts, hidden), 0});
 }
 
 static void add_moe(struct load *load, int layer, void *const *to)
@@ -202,7 +207,6 @@ static void add_moe(struct load *load, int layer, void *const *to)
     const struct model *model = load->model;
     const struct place *place = load->place;
     const struct mlp_names *names = model->family == FAMILY_MIXTRAL ? &mixtral_names : &dense_names;
-    struct slice experts = graph_slice(model->moe.n, place->split.ep, place->ep_rank);
     struct slice inter = graph_slice(model->moe.inter, place->expert_tp, place->expert_tp_rank);
     bool fused = model->family == FAMILY_GPT_OSS;
     char *gate_up = to[WEIGHT_EXPERT_GATE_UP], *down = to[WEIGHT_EXPERT_DOWN];
@@ -217,9 +221,13 @@ static void add_moe(struct load *load, int layer, void *const *to)
                             fused ? "bias" : "e_score_correction_bias")),
             whole(model->moe.n));
     if (fused)
-        add_fused_experts(load, layer, experts, inter, to);
-    for (int64_t e = experts.begin; e < experts.end && !fused; e++)
-        add_mlp(load, layer, names, (int)e, inter, &gate_up, &down);
+        add_fused_experts(load, layer, inter, to);
+    for (int s = 0; s < graph_expert_slots(model, &place->split) && !fused; s++) {
+        int expert = place_expert(place, model, layer, place->ep_rank, s);
+
+        if (expert >= 0)
+            add_mlp(load, layer, names, expert, inter, &gate_up, &down);
+    }
     add_dense(load, layer, &shared_names, model->moe.shared_inter, to);
 }
 

@@ -193,7 +193,8 @@ static bool open_rank(struct rank *r, const struct runtime_options *o, struct ra
 {
     int rank = ranks_rank(ranks), n = ranks_count(ranks);
     bool found = check_requests(o, err) && place_find(&r->place, o->plan, o->model, rank, n, err)
-                 && check_hosts(o->plan, ranks, err);
+                 && check_hosts(o->plan, ranks, err)
+                 && place_experts(&r->place, o->model, o->experts, err);
 
     if (!ranks_agree(ranks, found, err) || !found)
         return false;

@@ -5,6 +5,7 @@
 #define RUNTIME_RUNTIME_H
 
 #include "core/ranks.h"
+#include "core/spec/expert_map.h"
 #include "core/spec/measure.h"
 #include "core/spec/workload.h"
 #include "kernels/dev.h"
@@ -17,6 +18,7 @@ struct runtime_options {
             *weights; /* checkpoint directory; NULL = random weights from `seed` made in memory */
     const struct workload *workload;
     const struct requests *requests;
+    const struct expert_map *experts; /* NULL = experts in equal parts */
     uint64_t seed;
     int warmup_steps; /* run before the clock starts; 0 = the default, 4; negative = none */
     enum dev_isa isa;

@@ -118,6 +118,8 @@ static const struct conf_field plan_fields[] = {
         {"model_digest", CONF_STRING, AT(model_digest), .help = "of the model's dimensions"},
         {"cluster", CONF_STRING, AT(cluster), .help = "name of the cluster"},
         {"workload", CONF_STRING, AT(workload), .help = "path of the workload"},
+        {"expert_map", CONF_STRING, AT(expert_map),
+                .help = "which ep group holds which experts; left out = equal parts in order"},
         {"profile_digest", CONF_STRING, AT(profile_digest), .help = "of the costs it rests on"},
         {"dtype", CONF_ENUM, AT(dtype), .names = dtype_file_names, .required = true,
                 .help = "of the weights"},

@@ -76,6 +76,7 @@ struct plan {
     const char *name;
     const char *model, *model_digest;
     const char *cluster, *workload;
+    const char *expert_map; /* path of a map for all stages; NULL = experts in equal parts */
     const char *profile_digest;
     int dtype, kv_dtype; /* enum dtype */
     int block_tokens;

@@ -18,6 +18,17 @@ int layout_ranks(const struct shape *shape)
     return shape->tp * shape->adp;
 }
 
+int layout_ep(const struct layout *layout)
+{
+    int ep = layout->stages[0][0].ep;
+
+    for (int r = 0; r < layout->n_replicas; r++)
+        for (int s = 0; s < layout->n_stages[r]; s++)
+            if (layout->stages[r][s].ep != ep)
+                return 0;
+    return ep;
+}
+
 static struct split split_of(const struct shape *shape, int threads)
 {
     return (struct split){.tp = shape->tp,
@@ -96,5 +107,36 @@ void layouts_find(struct layouts *out, const struct model *model, int n_ranks)
         layout.n_replicas = 1;
         layout.n_stages[0] = 0;
         extend(space, &layout, n_ranks - size, size, size);
+    }
+}
+
+void layout_place_experts(
+        struct expert_map *map, const struct model *model, int ep, struct arena *arena)
+{
+    int n = (int)model->moe.n, each = n / ep;
+
+    *map = (struct expert_map){.n_experts = n,
+            .slots = each + 1,
+            .layers = ARENA_NEW(arena, struct expert_layer, model->n_layers)};
+    for (int l = 0; l < model->n_layers; l++) {
+        struct expert_layer *layer = &map->layers[map->n_layers];
+
+        if (!model->layers[l].moe)
+            continue;
+        *layer = (struct expert_layer){.layer = map->n_layers++,
+                .devices = ARENA_NEW(arena, struct expert_device, ep),
+                .n_devices = ep};
+        for (int d = 0; d < ep; d++) {
+            int first = (d + l) % ep * each, more = (first + each) % n;
+            int *experts = ARENA_NEW(arena, int, each + 1), at = 0;
+
+            if (d > 0 && more < first)
+                experts[at++] = more;
+            for (int e = 0; e < each; e++)
+                experts[at++] = first + e;
+            if (d > 0 && more > first)
+                experts[at++] = more;
+            layer->devices[d] = (struct expert_device){.experts = experts, .n_experts = at};
+        }
     }
 }

@@ -5,6 +5,7 @@
 #ifndef TESTS_MPI_PLAN_LAYOUTS_H
 #define TESTS_MPI_PLAN_LAYOUTS_H
 
+#include "core/spec/expert_map.h"
 #include "models/graph.h"
 
 enum {
@@ -29,6 +30,11 @@ struct layouts {
 
 /* Replicas do not grow from first to last, so that no plan comes twice in another order. */
 void layouts_find(struct layouts *out, const struct model *model, int n_ranks);
+/* The ep that all stages of all replicas have; 0 = they differ. */
+int layout_ep(const struct layout *layout);
+/* An expert map for ep groups: parts in another order on every layer, and on all devices but the first the expert after theirs once more. */
+void layout_place_experts(
+        struct expert_map *map, const struct model *model, int ep, struct arena *arena);
 /* Ranks of a stage. */
 int layout_ranks(const struct shape *shape);
 

@@ -124,7 +124,8 @@ static void make_plan(struct plan *plan, const struct layout *layout, const stru
 }
 
 /* What the planner says that each rank will hold. */
-static bool price_memory(struct plan *plan, const struct model *model, struct err *err)
+static bool price_memory(
+        struct plan *plan, const struct model *model, const struct expert_map *map, struct err *err)
 {
     struct device_kind kind = {
             .name = "core", .memory_bytes = 1 << 30, .flops = 1e9, .memory_rate = 1e9};
@@ -140,6 +141,7 @@ static bool price_memory(struct plan *plan, const struct model *model, struct er
             int unused = 0;
             struct split split =
                     cost_plan_split(plan, &plan->replicas[r], stage, &cluster, &unused);
+            split.expert_slots = map ? map->slots : 0;
             struct plan_replica limits = plan->replicas[r]; /* of a group, over its pools */
             limits.kv_blocks *= plan_stage_pools(&limits, stage);
             limits.max_tokens *= plan_stage_pools(&limits, stage);
@@ -194,12 +196,14 @@ static bool same_tokens(
 }
 
 static bool run_plan(struct runtime_result *result, const struct bench *bench,
-        const struct plan *plan, int way, struct ranks *ranks, struct arena *arena, struct err *err)
+        const struct plan *plan, const struct expert_map *map, int way, struct ranks *ranks,
+        struct arena *arena, struct err *err)
 {
     struct runtime_options options = {.plan = plan,
             .model = &bench->model,
             .workload = &bench->workload[way],
             .requests = &bench->requests,
+            .experts = map,
             .seed = 5,
             .warmup_steps = -1,
             .keep_tokens = true};
@@ -250,7 +254,7 @@ static void write_reference(const char *path, struct ranks *alone)
             plan.replicas[0].max_tokens = 128;
             plan.replicas[0].kv_blocks = 128;
             plan.replicas[0].stages[0].threads = 1;
-            if (!run_plan(&result, &bench, &plan, way, alone, &bench.arena, &err))
+            if (!run_plan(&result, &bench, &plan, NULL, way, alone, &bench.arena, &err))
                 die("one rank", &err);
             for (int i = 0; i < REQUESTS; i++)
                 fwrite(result.tokens[i], sizeof(int32_t), (size_t)result.n_tokens[i], file);
@@ -284,13 +288,18 @@ static bool try_plan(const struct bench *bench, const struct layout *layout, uin
     struct plan plan;
     struct err err = {0};
     struct runtime_result result;
-    int way = (int)(mix(number + 7) & 1);
+    struct expert_map placed, *map = NULL;
+    int way = (int)(mix(number + 7) & 1), ep = layout_ep(layout);
 
     make_plan(&plan, layout, &bench->model, number, &arena);
-    const char *what = arena_printf(&arena, "%s plan %llu (%s)", bench->model.name,
-            (unsigned long long)number, plan_show(&plan, &arena));
-    bool ok = plan_consistent(&plan, &err) && price_memory(&plan, &bench->model, &err)
-              && run_plan(&result, bench, &plan, way, ranks, &arena, &err);
+    if (bench->model.moe.n > 0 && ep > 1 && bench->model.moe.n % ep == 0 && number % 3 > 0) {
+        map = &placed;
+        layout_place_experts(map, &bench->model, ep, &arena);
+    }
+    const char *what = arena_printf(&arena, "%s plan %llu (%s%s)", bench->model.name,
+            (unsigned long long)number, plan_show(&plan, &arena), map ? ", experts placed" : "");
+    bool ok = plan_consistent(&plan, &err) && price_memory(&plan, &bench->model, map, &err)
+              && run_plan(&result, bench, &plan, map, way, ranks, &arena, &err);
 
     if (!ok && ranks_rank(ranks) == 0)
         fprintf(stderr, "%s: %s\n", what, err.text);

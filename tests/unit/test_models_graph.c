@@ -188,6 +188,17 @@ static void experts_behind_attention_dp(void **state)
             "1 all_to_all f32 3072 x4\n"
             "1 combine f32 2 128 8 8 2 x1\n"));
     split = split_of(1, 2, 2);
+    split.expert_slots = 5; /* two experts stand in both groups */
+    assert_int_equal(graph_expert_slots(&model, &split), 5);
+    assert_non_null(strstr(listed(&model, &split, (struct piece){1, 2}, &shape),
+            "1 router bf16 3 128 8 2 x1\n"
+            "1 permute f32 3 128 10 10 2 x1\n"
+            "1 all_to_all f32 40 x2\n"
+            "2 all_to_all f32 3072 x2\n"
+            "2 copy f32 3072 x1\n"
+            "1 expert_gemm bf16 6 128 64 5 10 2 x1\n"
+            "1 combine f32 3 128 10 10 2 x1\n"));
+    split = split_of(1, 2, 2);
     /* A group without rows still serves its experts. */
     shape = (struct step_shape){.tokens = 0, .group_tokens = 4};
     assert_string_equal(listed(&model, &split, (struct piece){0, 1}, &shape),

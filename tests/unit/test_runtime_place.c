@@ -134,6 +134,55 @@ static void test_a_group_serves_the_pools_of_stages_with_more_groups(void **stat
     arena_free(&f.arena);
 }
 
+/* Two groups, one expert in both; then maps of something else. */
+static void test_experts_lie_where_the_map_says(void **state)
+{
+    static const int left[] = {0, 1, 2, 3, 7}, right[] = {4, 5, 6, 7};
+    struct expert_device devices[2] = {{left, 5}, {right, 4}};
+    struct expert_layer layers[4];
+    struct expert_map map = {8, 5, layers, 4};
+    struct fixture f = {0};
+    struct place p;
+    struct err err = {0};
+    (void)state;
+
+    make(&f);
+    arena_free(&f.arena);
+    if (!model_read(&f.model, SOURCE_DIR "/models/tiny-qwen3-moe.yaml", SOURCE_DIR, &f.arena, &err))
+        fail_msg("%s", err.text);
+    for (int l = 0; l < 4; l++)
+        layers[l] = (struct expert_layer){
+                .layer = l, .devices = devices, .n_devices = 2, .pos = {"map.yaml", 5 + l, 3}};
+    f.plan.n_replicas = f.replicas[0].n_stages = f.replicas[0].in_flight = 1;
+    f.plan.n_ranks = f.stages[0].ep = 2;
+    f.stages[0].end_layer = f.model.n_layers;
+    assert_true(place_find(&p, &f.plan, &f.model, 1, 2, &err));
+    assert_int_equal(place_expert(&p, &f.model, 0, 1, 3), 7);
+    assert_true(place_experts(&p, &f.model, &map, &err));
+    assert_int_equal(p.split.expert_slots, 5);
+    assert_int_equal(place_expert(&p, &f.model, 2, 0, 4), 7);
+    assert_int_equal(place_expert(&p, &f.model, 2, 1, 3), 7);
+    assert_int_equal(place_expert(&p, &f.model, 2, 1, 4), -1);
+    layers[2].layer = 7;
+    assert_false(place_experts(&p, &f.model, &map, &err));
+    assert_string_equal(err.text, "map.yaml:7:3: found layer 7, expected 2: layers in order");
+    map.n_layers = 3;
+    err = (struct err){0};
+    assert_false(place_experts(&p, &f.model, &map, &err));
+    assert_string_equal(err.text,
+            "map.yaml:5:3: the map has 3 layers of 8 experts, tiny-qwen3-moe has 4 of 8: place the "
+            "experts of this model");
+    map.n_layers = 4;
+    err = (struct err){0};
+    layers[2].layer = 2;
+    layers[0].n_devices = 4;
+    assert_false(place_experts(&p, &f.model, &map, &err));
+    assert_string_equal(err.text,
+            "plan.yaml:20:9: ep is 2, the expert map is for 4 devices: they must be equal on every "
+            "stage");
+    arena_free(&f.arena);
+}
+
 static void test_plans_that_cannot_run_are_refused(void **state)
 {
     struct fixture f = {0};
@@ -173,6 +222,7 @@ int main(void)
             cmocka_unit_test(test_every_rank_finds_its_place),
             cmocka_unit_test(test_busy_counts_who_computes_at_once),
             cmocka_unit_test(test_a_group_serves_the_pools_of_stages_with_more_groups),
+            cmocka_unit_test(test_experts_lie_where_the_map_says),
             cmocka_unit_test(test_plans_that_cannot_run_are_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
