@@ -125,7 +125,8 @@ void pipe_send_rows(struct pipe *pipe, struct engine *engine)
     struct pipe_out *out = &pipe->rows[pipe->rows_turn];
     struct slice groups = groups_facing(place, next);
     int64_t hidden = engine->model->hidden;
-    float *rows = (float *)engine->work[WORK_SEND] + pipe->rows_turn * place->max_rows * hidden;
+    float *rows =
+            (float *)engine->work[WORK_SEND] + (int64_t)pipe->rows_turn * place->max_rows * hidden;
 
     if (place->tp_rank >= next->tp || engine->step.rows == 0)
         return;

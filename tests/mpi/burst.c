@@ -226,8 +226,8 @@ static struct requests take_burst(struct bench *b, int64_t n, double seconds)
     double turn = (double)b->pool.items[b->pool.n - 1].arrival_ns + 1, span = 0;
 
     for (int64_t i = 0; i < n; i++) {
-        double at =
-                turn * (double)(i / b->pool.n) + (double)b->pool.items[i % b->pool.n].arrival_ns;
+        int64_t turns = i / b->pool.n;
+        double at = turn * (double)turns + (double)b->pool.items[i % b->pool.n].arrival_ns;
 
         span = at > span ? at : span;
         out.items[i].arrival_ns = (int64_t)at;

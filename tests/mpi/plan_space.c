@@ -195,15 +195,16 @@ static bool same_tokens(
     return true;
 }
 
+/* Plan and expert map come from `of`. */
 static bool run_plan(struct runtime_result *result, const struct bench *bench,
-        const struct plan *plan, const struct expert_map *map, int way, struct ranks *ranks,
-        struct arena *arena, struct err *err)
+        const struct runtime_options *of, int way, struct ranks *ranks, struct arena *arena,
+        struct err *err)
 {
-    struct runtime_options options = {.plan = plan,
+    struct runtime_options options = {.plan = of->plan,
             .model = &bench->model,
             .workload = &bench->workload[way],
             .requests = &bench->requests,
-            .experts = map,
+            .experts = of->experts,
             .seed = 5,
             .warmup_steps = -1,
             .keep_tokens = true};
@@ -254,7 +255,8 @@ static void write_reference(const char *path, struct ranks *alone)
             plan.replicas[0].max_tokens = 128;
             plan.replicas[0].kv_blocks = 128;
             plan.replicas[0].stages[0].threads = 1;
-            if (!run_plan(&result, &bench, &plan, NULL, way, alone, &bench.arena, &err))
+            if (!run_plan(&result, &bench, &(struct runtime_options){.plan = &plan}, way, alone,
+                        &bench.arena, &err))
                 die("one rank", &err);
             for (int i = 0; i < REQUESTS; i++)
                 fwrite(result.tokens[i], sizeof(int32_t), (size_t)result.n_tokens[i], file);
@@ -298,8 +300,9 @@ static bool try_plan(const struct bench *bench, const struct layout *layout, uin
     }
     const char *what = arena_printf(&arena, "%s plan %llu (%s%s)", bench->model.name,
             (unsigned long long)number, plan_show(&plan, &arena), map ? ", experts placed" : "");
+    const struct runtime_options wanted = {.plan = &plan, .experts = map};
     bool ok = plan_consistent(&plan, &err) && price_memory(&plan, &bench->model, map, &err)
-              && run_plan(&result, bench, &plan, map, way, ranks, &arena, &err);
+              && run_plan(&result, bench, &wanted, way, ranks, &arena, &err);
 
     if (!ok && ranks_rank(ranks) == 0)
         fprintf(stderr, "%s: %s\n", what, err.text);
