@@ -82,6 +82,9 @@ void pipe_recv_batch(struct pipe *pipe, struct batch *batch)
 {
     struct coll *coll = pipe->place->replica_coll;
 
+    /* MPI may wait without yielding; whoever has work to do may need this CPU. */
+    while (!coll_probe(coll, 0, TAG_HEAD))
+        sched_yield();
     coll_recv(coll, batch->head, sizeof *batch->head, 0, TAG_HEAD);
     if (batch->head->body_bytes > 0)
         coll_recv(coll, batch->head + 1, batch->head->body_bytes, 0, TAG_BODY);
