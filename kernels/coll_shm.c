@@ -168,7 +168,10 @@ void shm_all_reduce(struct shm *shm, float *data, int64_t count)
         copy(begin(shm), data + at, 4 * n);
         publish(shm);
         wait_for_all(shm, shm->epoch);
-        if (shm->size > 2 && n * 4 > SHARE_BYTES)
+        /* Of two the sum is the same either way round: no need to read what was just written. */
+        if (shm->size == 2)
+            add(data + at, slot_of(shm, 1 - shm->rank), n);
+        else if (n * 4 > SHARE_BYTES)
             reduce_by_shares(shm, data + at, n);
         else
             sum(shm, data + at, 0, n);
