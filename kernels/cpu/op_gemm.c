@@ -13,6 +13,8 @@
 #define STRIP_UNIT 48
 /* Columns are dealt out to threads in whole tiles of any shape. */
 #define SPAN_UNIT 32
+/* Products of at most so many are divided by rows. */
+#define NARROW_UNITS 4
 /* Packed rows of one pass over the weights. */
 #define PACK_BYTES (INT64_C(16) << 20)
 /* Rows of fewer bytes are packed by one thread: the others would not be awake before it is done. */
@@ -167,6 +169,20 @@ static void run_part(void *arg, int part, int parts)
         product_run(p, scratch, begin, end);
 }
 
+/* Some rows against all columns. */
+static void rows_part(void *arg, int part, int parts)
+{
+    struct span_job job = *(const struct span_job *)arg;
+    int64_t groups = (job.m + DOT_ROWS - 1) / DOT_ROWS;
+    int64_t first = groups * part / parts * DOT_ROWS;
+    int64_t end = least(groups * (part + 1) / parts * DOT_ROWS, job.m);
+    job.part = part;
+    job.m = end - first;
+    job.x += first * job.ldx;
+    job.y += first * job.ldy;
+    cpu_gemm_span(&job);
+}
+
 void cpu_gemm(struct dev *dev, const struct op *op, const struct op_args *args)
 {
     const struct gemm_args *a = &args->gemm;
@@ -180,10 +196,16 @@ void cpu_gemm(struct dev *dev, const struct op *op, const struct op_args *args)
             .k_chunks = a->k_chunks,
             .bias = a->bias,
             .y = a->y,
-            .ldy = a->ldy};
+            .ldy = a->ldy,
+            .end = op->dim[1]};
     struct product p;
     if (span.m == 0 || op->dim[1] == 0)
         return;
+    /* Too narrow to share, as routers are: threads take rows, and each reads all of the weights. */
+    if (span.end <= NARROW_UNITS * SPAN_UNIT && span.m >= DOT_ROWS * dev_threads(dev)) {
+        dev_parallel(dev, rows_part, &span);
+        return;
+    }
     int64_t packed = product_open(&p, &span);
     p.packed = dev_packed(dev, packed * 4);
     for (p.row = 0; p.row < span.m; p.row += p.pass) {
