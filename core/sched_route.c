@@ -90,14 +90,14 @@ static void sink(struct router *router, struct class *class)
 
 int router_pick(struct router *router, int64_t now_ns, double work)
 {
-    struct class *best = NULL;
-    double best_ns = 0;
+    struct class *best = &router->classes[0];
+    double best_ns = HUGE_VAL;
     for (int c = 0; c < router->n_classes; c++) {
         struct class *class = &router->classes[c];
         double free_ns = router->free_ns[class->heap[0]];
         double start_ns = router->timeless ? free_ns : fmax(free_ns, (double)now_ns);
         double done_ns = start_ns + work / class->speed;
-        if (best == NULL || done_ns < best_ns
+        if (done_ns < best_ns
                 || (done_ns == best_ns && sooner(router, class->heap[0], best->heap[0]))) {
             best = class;
             best_ns = done_ns;

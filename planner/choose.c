@@ -9,7 +9,9 @@
 #define TIE_FRAC 1e-3
 
 enum {
-    MOST_FINALISTS = 128
+    MOST_FINALISTS = 128,
+    /* With more requests than this, replicas that are alike stand for each other. */
+    SIMULATED_REQUESTS = 20000
 };
 
 /* A full decode step of a prompt replica has no meaning: its step is one of prompts alone. */
@@ -196,7 +198,8 @@ static bool simulate_one(struct finalist *f, const struct candidate *candidate,
 {
     f->candidate = candidate;
     choose_build(&f->plan, candidate, input, costs, arena);
-    struct simulate_input sim = {&f->plan, input->workload, input->requests, costs, 0};
+    struct simulate_input sim = {
+            &f->plan, input->workload, input->requests, costs, SIMULATED_REQUESTS};
     if (!simulate_run(&f->sim, &sim, arena, err))
         return err_context(err, "%s", f->plan.name);
     f->plan.predicted = f->sim.figures;

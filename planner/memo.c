@@ -82,11 +82,16 @@ static void grow(struct memo *memo)
 
 void *memo_add(struct memo *memo, const struct memo_key *key)
 {
+    if (memo->n == MEMO_MOST) {
+        memset(memo->used, 0, (size_t)memo->n_slots);
+        memo->n = 0;
+    }
     if (memo->n * 2 >= memo->n_slots)
         grow(memo);
     int64_t at = slot_of(memo, key);
     memo->used[at] = 1;
     memo->keys[at] = *key;
     memo->n++;
+    memset(memo->values + at * memo->value_bytes, 0, (size_t)memo->value_bytes);
     return memo->values + at * memo->value_bytes;
 }

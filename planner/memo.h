@@ -1,12 +1,17 @@
 /*
  * memo - a hash table from ten integers to a fixed-size value: what was computed once is not computed
- * again. Values move when it grows: a pointer into it is good until the next memo_add.
+ * again. Values move when it grows: a pointer into it is good until the next memo_add. It holds at most
+ * MEMO_MOST values; when they are reached it forgets them all, so that it never grows without end.
  */
 #ifndef PLANNER_MEMO_H
 #define PLANNER_MEMO_H
 
 #include <stdbool.h>
 #include <stdint.h>
+
+enum {
+    MEMO_MOST = 1 << 17
+};
 
 struct memo_key {
     int64_t at[10];

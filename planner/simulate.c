@@ -166,7 +166,8 @@ static void send_caches(struct simulation *sim, int r, struct handover *items, i
     qsort(items, (size_t)n, sizeof *items, by_time);
     for (int64_t i = 0; i < n; i++) {
         const struct request *request = &sim->input->requests->items[items[i].request];
-        double bytes = (double)((request->prompt_len + block - 1) / block * view->block_bytes);
+        int64_t blocks = (request->prompt_len + block - 1) / block;
+        double bytes = (double)(blocks * view->block_bytes);
         double us = view->replica->kv_latency_us;
         if (view->replica->kv_rate > 0)
             us += bytes / view->replica->kv_rate * 1e6;

@@ -11,7 +11,8 @@
  * has (core/spec/plan.h, kv_rate). Who serves what is known without feedback (core/sched_route.h), so replicas
  * are simulated one after the other, prefill before decode.
  *
- * Time grows with requests times output tokens; memory by a record of 64 bytes for a request.
+ * Time grows with requests times output tokens, memory by some 350 bytes a request, its copies in queues and
+ * statistics included (tests/bench/simulate).
  */
 #ifndef PLANNER_SIMULATE_H
 #define PLANNER_SIMULATE_H

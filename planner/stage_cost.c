@@ -134,8 +134,8 @@ static int find_table(
     }
     if (all->n_tables == all->room) {
         all->room = 2 * all->room + 8;
-        all->tables = arena_grow(
-                &all->arena, all->tables, all->n_tables, all->room, (int64_t)sizeof *all->tables);
+        all->tables = arena_grow(&all->arena, all->tables, all->n_tables, all->room,
+                (int64_t)sizeof(struct table *));
     }
     struct table *table = ARENA_NEW(&all->arena, struct table, 1);
     table->kind = kind;
@@ -322,9 +322,10 @@ void stage_cost_total(struct step_cost *out, const struct stage_cost *stage)
     const struct table *table = stage->table;
     *out = stage->rest;
     for (int32_t e = 0; e < table->n; e++)
-        if (stage->times[e / CHUNK] != NULL && stage->times[e / CHUNK][e % CHUNK] > 0)
-            step_cost_add(out, &table->costs[e / CHUNK][e % CHUNK],
-                    (double)stage->times[e / CHUNK][e % CHUNK]);
+        if (stage->times[e / CHUNK] != NULL) {
+            int64_t times = stage->times[e / CHUNK][e % CHUNK];
+            step_cost_add(out, &table->costs[e / CHUNK][e % CHUNK], (double)times);
+        }
     double us = stage->waiting_us;
     out->us += us;
     out->lo_us += us;

@@ -217,3 +217,13 @@ bool workload_read_file(
         out->trace.path = file_beside(path, out->trace.path, arena);
     return true;
 }
+
+void workload_of_trace(struct workload *out, const char *path)
+{
+    *out = (struct workload){.name = path};
+    out->arrival.process = ARRIVAL_TRACE;
+    out->trace.path = path;
+    out->trace.time_scale = out->trace.length_scale = 1;
+    out->sampling.top_p = 1;
+    out->slo.percentile = 0.9;
+}

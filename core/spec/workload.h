@@ -97,6 +97,8 @@ extern const struct conf_table workload_table; /* "shardwright-workload" 1 */
 
 MUST_CHECK bool workload_read_file(
         struct workload *out, const char *path, struct arena *arena, struct err *err);
+/* The requests of a trace at its own times, with all other keys as they are when left out. Borrows the path. */
+void workload_of_trace(struct workload *out, const char *path);
 MUST_CHECK bool workload_check(const struct workload *workload, struct err *err);
 /* Reads the trace when there is one: a bad row is refused with file:line:column. Deterministic. */
 MUST_CHECK bool workload_requests(struct requests *out, const struct workload *workload,
