@@ -13,8 +13,8 @@
 #define STRIP_UNIT 48
 /* Columns are dealt out to threads in whole tiles of any shape. */
 #define SPAN_UNIT 32
-/* Products of at most so many are divided by rows. */
-#define NARROW_UNITS 4
+/* Products of at most so many columns are divided by rows. */
+#define NARROW INT64_C(128)
 /* Packed rows of one pass over the weights. */
 #define PACK_BYTES (INT64_C(16) << 20)
 /* Rows of fewer bytes are packed by one thread: the others would not be awake before it is done. */
@@ -202,7 +202,7 @@ void cpu_gemm(struct dev *dev, const struct op *op, const struct op_args *args)
     if (span.m == 0 || op->dim[1] == 0)
         return;
     /* Too narrow to share, as routers are: threads take rows, and each reads all of the weights. */
-    if (span.end <= NARROW_UNITS * SPAN_UNIT && span.m >= DOT_ROWS * dev_threads(dev)) {
+    if (span.end <= NARROW && span.m >= (int64_t)DOT_ROWS * dev_threads(dev)) {
         dev_parallel(dev, rows_part, &span);
         return;
     }

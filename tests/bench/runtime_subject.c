@@ -109,7 +109,7 @@ struct subject *subject_open(const struct bench *b, const struct model *model, c
     make_plan(s, b);
     weights = path ? weights_open(model, path, err) : weights_open_random(model, 1, dtype, err);
     if (!weights || !place_find(&s->places[most], &s->plan, model, 0, 1, err)
-            || !place_connect(&s->places[most], &s->arena, err) || !meter_open(&s->meter, 1, err)
+            || !place_connect(&s->places[most], &s->arena, err) || !meter_open(&s->meter, 1, 0, err)
             || !batch_alloc(&s->batch, &s->places[most], err))
         goto done;
     for (int t = 0; t < BENCH_THREADS; t++) {
