@@ -2,7 +2,8 @@
  * The profile is split into sites: runs of points that differ in size alone (rows, bytes, or lengths of
  * attention). A question is answered from the nearest thing there is: the point, its site, the site at
  * another load of the host, sites of other dimensions, another degree, and last the roofline. How
- * sizes are joined inside a site is in fit.c.
+ * sizes are joined inside a site is in fit.c. Tables of other programs lie on grids (grid.c); how their rows
+ * answer for ops that they cut differently is in imported.c.
  */
 #include "planner/lookup.h"
 
@@ -12,6 +13,7 @@
 
 #include "core/arena.h"
 #include "planner/fit.h"
+#include "planner/imported.h"
 #include "planner/memo.h"
 
 /* How much wider than the measured interval a figure is that was not measured itself. */
@@ -35,15 +37,22 @@ struct lookup {
     struct roof *roofs; /* one per (degree, busy) that was measured */
     int n_roofs;
     bool measured_roof;
+    struct imported_costs *imported;
     struct memo *memo;
 };
 
-static struct profile_point *sorted_points(struct lookup *lookup)
+/* The points that lie in lines, not on grids. */
+static struct profile_point *sorted_points(struct lookup *lookup, int64_t *n)
 {
-    int64_t n = lookup->profile->n;
-    struct profile_point *points = ARENA_NEW(&lookup->arena, struct profile_point, n + 1);
-    memcpy(points, lookup->profile->points, sizeof *points * (size_t)n);
-    qsort(points, (size_t)n, sizeof *points, fit_compare_points);
+    const struct profile *profile = lookup->profile;
+    *n = 0;
+    for (int64_t i = 0; i < profile->n; i++)
+        *n += !imported_takes(&profile->points[i].op);
+    struct profile_point *points = ARENA_NEW(&lookup->arena, struct profile_point, *n + 1);
+    for (int64_t i = 0, to = 0; i < profile->n; i++)
+        if (!imported_takes(&profile->points[i].op))
+            points[to++] = profile->points[i];
+    qsort(points, (size_t)*n, sizeof *points, fit_compare_points);
     return points;
 }
 
@@ -95,10 +104,13 @@ struct lookup *lookup_open_device(
         lookup->device = *device;
     lookup->memo = memo_open(sizeof(struct cost));
     if (profile != NULL && profile->n > 0) {
-        const struct profile_point *points = sorted_points(lookup);
-        learn_roofs(lookup, points, profile->n);
-        learn_sites(lookup, points, profile->n);
-        lookup->measured_roof = lookup->n_roofs > 0 || profile->peak_flops > 0;
+        int64_t n;
+        const struct profile_point *points = sorted_points(lookup, &n);
+        learn_roofs(lookup, points, n);
+        learn_sites(lookup, points, n);
+        lookup->imported = imported_open(profile);
+        lookup->measured_roof = lookup->n_roofs > 0 || profile->peak_flops > 0
+                                || imported_ceilings(lookup->imported).flops > 0;
     }
     return lookup;
 }
@@ -113,6 +125,7 @@ void lookup_close(struct lookup *lookup)
     if (lookup == NULL)
         return;
     memo_close(lookup->memo);
+    imported_close(lookup->imported);
     arena_free(&lookup->arena);
     free(lookup);
 }
@@ -139,6 +152,11 @@ static struct roof roof_of(const struct lookup *lookup, const struct op *op)
         roof.flop_per_us = lookup->device.flops * devices * 1e-6;
     if (roof.bytes_per_us <= 0)
         roof.bytes_per_us = lookup->device.bytes_per_s * devices * 1e-6;
+    const struct imported_ceilings imported = imported_ceilings(lookup->imported);
+    if (roof.flop_per_us <= 0)
+        roof.flop_per_us = imported.flops * devices * 1e-6;
+    if (roof.bytes_per_us <= 0)
+        roof.bytes_per_us = imported.bytes_per_s * devices * 1e-6;
     if (roof.flop_per_us <= 0)
         roof.flop_per_us = FALLBACK_FLOPS * devices * 1e-6;
     if (roof.bytes_per_us <= 0)
@@ -303,7 +321,8 @@ static struct cost from_roofline(const struct lookup *lookup, const struct op *o
         double rounds = fmax(1, ceil(log2(fmax(2, op->degree))));
         cost.us = start_us * rounds + wire_share(op) * (double)op->dim[0] / rate * 1e6;
     } else {
-        cost.us = lookup_roof_us(lookup, op, NULL) / TYPICAL_UTILISATION;
+        cost.us = imported_ceilings(lookup->imported).launch_us
+                  + lookup_roof_us(lookup, op, NULL) / TYPICAL_UTILISATION;
     }
     cost.lo_us = cost.hi_us = cost.us;
     widen(&cost, WIDEN_ROOFLINE, COST_ESTIMATED);
@@ -335,8 +354,6 @@ static bool from_other_degree(struct cost *out, const struct lookup *lookup, con
 static struct cost find_cost(struct lookup *lookup, const struct op *op)
 {
     struct cost cost = {0};
-    if (lookup->n_sites == 0)
-        return from_roofline(lookup, op);
     const struct fit_site *site = find_site(lookup, op);
     const struct roof roof = roof_of(lookup, op);
     struct op alone = *op; /* imports: what others on the host do does not matter */
@@ -362,6 +379,10 @@ struct cost lookup_cost(struct lookup *lookup, const struct op *op)
 {
     if (op->dim[0] <= 0)
         return (struct cost){.source = COST_MEASURED}; /* nothing to do takes no time */
+    struct cost imported;                              /* had as quickly as remembered */
+    if (lookup->imported != NULL && find_site(lookup, op) == NULL
+            && imported_cost(&imported, lookup->imported, op))
+        return imported;
     struct memo_key key = {{(int64_t)op->kind << 48 | (int64_t)op->nodes << 8 | (int64_t)op->dtype,
             (int64_t)op->degree << 32 | (uint32_t)op->busy, op->dim[0], op->dim[1], op->dim[2],
             op->dim[3], op->dim[4], op->dim[5], op->dim[6], op->dim[7]}};
@@ -371,4 +392,9 @@ struct cost lookup_cost(struct lookup *lookup, const struct op *op)
     struct cost cost = find_cost(lookup, op);
     *(struct cost *)memo_add(lookup->memo, &key) = cost;
     return cost;
+}
+
+bool lookup_has_imported(const struct lookup *lookup, enum op_kind kind)
+{
+    return imported_have(lookup->imported, kind);
 }

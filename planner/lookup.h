@@ -3,8 +3,10 @@
  * silence: the source says how the figure came about.
  *
  *   measured      the very op
- *   interpolated  between measured sizes of the same site (all dimensions but the size equal), or from
- *                 neighbouring sites on the same device with the same threads
+ *   imported      the very op, from a table of another program
+ *   interpolated  between measured sizes of the same site (all dimensions but the size equal), from
+ *                 neighbouring sites on the same device with the same threads, or inside an imported table
+ *   derived       from rows of other ops that do its work: imported.h says which
  *   estimated     outside the grid at the utilisation of its edge, from another layout, or a roofline
  */
 #ifndef PLANNER_LOOKUP_H
@@ -37,5 +39,7 @@ struct cost lookup_cost(struct lookup *lookup, const struct op *op);
 double lookup_roof_us(const struct lookup *lookup, const struct op *op, bool *memory);
 /* Whether ceilings are known, by measurement or from the device. */
 bool lookup_has_ceilings(const struct lookup *lookup);
+/* Whether rows of the kind were imported: whole modules that the graph would otherwise cut into parts. */
+bool lookup_has_imported(const struct lookup *lookup, enum op_kind kind);
 
 #endif

@@ -10,7 +10,7 @@ struct memo {
     struct arena arena;
     int64_t value_bytes, n, n_slots;
     struct memo_key *keys;
-    char *used;
+    uint64_t *hashes; /* 0 = the slot is free: most comparisons end here */
     char *values;
 };
 
@@ -22,14 +22,14 @@ static uint64_t hash_of(const struct memo_key *key)
         h *= 0xff51afd7ed558ccdu;
         h ^= h >> 32;
     }
-    return h;
+    return h != 0 ? h : 1;
 }
 
 static void make_slots(struct memo *memo, int64_t n_slots)
 {
     memo->n_slots = n_slots;
     memo->keys = ARENA_NEW(&memo->arena, struct memo_key, n_slots);
-    memo->used = ARENA_NEW(&memo->arena, char, n_slots);
+    memo->hashes = ARENA_NEW(&memo->arena, uint64_t, n_slots);
     memo->values = arena_alloc(&memo->arena, n_slots * memo->value_bytes);
 }
 
@@ -51,18 +51,19 @@ void memo_close(struct memo *memo)
     arena_free(&arena);
 }
 
-static int64_t slot_of(const struct memo *memo, const struct memo_key *key)
+static int64_t slot_of(const struct memo *memo, const struct memo_key *key, uint64_t hash)
 {
-    int64_t at = (int64_t)(hash_of(key) & (uint64_t)(memo->n_slots - 1));
-    while (memo->used[at] && memcmp(&memo->keys[at], key, sizeof *key) != 0)
+    int64_t at = (int64_t)(hash & (uint64_t)(memo->n_slots - 1));
+    while (memo->hashes[at] != 0
+            && (memo->hashes[at] != hash || memcmp(&memo->keys[at], key, sizeof *key) != 0))
         at = (at + 1) & (memo->n_slots - 1);
     return at;
 }
 
 void *memo_find(const struct memo *memo, const struct memo_key *key)
 {
-    int64_t at = slot_of(memo, key);
-    return memo->used[at] ? memo->values + at * memo->value_bytes : NULL;
+    int64_t at = slot_of(memo, key, hash_of(key));
+    return memo->hashes[at] != 0 ? memo->values + at * memo->value_bytes : NULL;
 }
 
 static void grow(struct memo *memo)
@@ -70,10 +71,10 @@ static void grow(struct memo *memo)
     struct memo old = *memo;
     make_slots(memo, old.n_slots * 2);
     for (int64_t i = 0; i < old.n_slots; i++) {
-        if (!old.used[i])
+        if (old.hashes[i] == 0)
             continue;
-        int64_t at = slot_of(memo, &old.keys[i]);
-        memo->used[at] = 1;
+        int64_t at = slot_of(memo, &old.keys[i], old.hashes[i]);
+        memo->hashes[at] = old.hashes[i];
         memo->keys[at] = old.keys[i];
         memcpy(memo->values + at * memo->value_bytes, old.values + i * memo->value_bytes,
                 (size_t)memo->value_bytes);
@@ -88,8 +89,9 @@ void *memo_add(struct memo *memo, const struct memo_key *key)
     }
     if (memo->n * 2 >= memo->n_slots)
         grow(memo);
-    int64_t at = slot_of(memo, key);
-    memo->used[at] = 1;
+    uint64_t hash = hash_of(key);
+    int64_t at = slot_of(memo, key, hash);
+    memo->hashes[at] = hash;
     memo->keys[at] = *key;
     memo->n++;
     memset(memo->values + at * memo->value_bytes, 0, (size_t)memo->value_bytes);

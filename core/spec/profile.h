@@ -11,6 +11,7 @@ enum cost_source {
     COST_MEASURED,
     COST_INTERPOLATED,
     COST_IMPORTED,
+    COST_DERIVED, /* from measurements of other ops that do its work */
     COST_ESTIMATED
 };
 extern const char *const cost_source_names[];

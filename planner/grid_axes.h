@@ -1,0 +1,34 @@
+/*
+ * grid_axes - in which coordinates the costs of a kind are smooth. Attention of b sequences with K heads of keys
+ * and G queries for each is the same work whether K or b makes the groups, so the axes are b * K, G and K.
+ */
+#ifndef PLANNER_GRID_AXES_H
+#define PLANNER_GRID_AXES_H
+
+#include "core/spec/op.h"
+
+enum {
+    GRID_AXES = 8,
+    GRID_FIXED = 8
+};
+
+struct grid_place {
+    int64_t at[GRID_AXES];     /* coordinate along each axis of the kind */
+    int64_t fixed[GRID_FIXED]; /* what tells families apart */
+};
+
+struct grid_axis {
+    double offset;  /* position along the axis is log(coordinate + offset) */
+    bool unordered; /* a name, not a size: never interpolated along */
+};
+
+struct grid_axes {
+    int n;
+    struct grid_axis axes[GRID_AXES];
+};
+
+/* The axes of a kind; n 0 = the kind is not laid out on grids. */
+const struct grid_axes *grid_axes_of(enum op_kind kind);
+void grid_place_of(struct grid_place *out, const struct op *op);
+
+#endif
