@@ -81,10 +81,15 @@ static void add_gemm(struct sink *sink, const struct split *split, int64_t m, in
         add(sink, op, count);
 }
 
+static int64_t row_bytes_of(const struct model *model, const struct split *split)
+{
+    return model->hidden * dtype_bytes(split->activation);
+}
+
 static void add_norm(struct sink *sink, const struct split *split, int64_t m, int64_t n,
         int residual, int64_t count)
 {
-    struct op op = op_of(split, OP_RMSNORM, DTYPE_F32);
+    struct op op = op_of(split, OP_RMSNORM, split->activation);
     op.dim[0] = m;
     op.dim[1] = n;
     op.dim[2] = residual;
@@ -181,6 +186,36 @@ static void add_gqa(struct sink *sink, const struct model *model, const struct s
     add_gemm(sink, split, m, model->hidden, heads * dim, n);
 }
 
+/* The sizes that the tables' modules have (core/spec/op.h). */
+static bool module_sizes(const struct model *model)
+{
+    return model->mla.nope_dim == 128 && model->mla.rope_dim == 64 && model->mla.v_dim == 128
+           && model->mla.q_rank > 0;
+}
+
+/* An attention module whole. Sequences of a step that are alike are still priced one by one. */
+static void add_mla_module(struct sink *sink, const struct model *model, const struct split *split,
+        const struct step_shape *shape, int64_t count)
+{
+    struct op op = op_of(split, OP_MLA_MODULE_PREFILL, split->dtype);
+    op.dim[2] = model->heads / split->tp;
+    op.dim[3] = model->hidden;
+    op.dim[4] = model->mla.q_rank;
+    op.dim[5] = model->mla.kv_rank;
+    op.dim[6] = 8 * dtype_bytes(split->kv_dtype);
+    for (int i = 0; i < shape->n_prefill; i++) {
+        op.dim[0] = shape->prefill[i].q_len;
+        op.dim[1] = shape->prefill[i].kv_len;
+        add(sink, op, count);
+    }
+    if (shape->decode_batch <= 0)
+        return;
+    op.kind = OP_MLA_MODULE_DECODE;
+    op.dim[0] = shape->decode_batch;
+    op.dim[1] = ceil_div(shape->decode_kv_tokens, shape->decode_batch);
+    add(sink, op, count);
+}
+
 /* Multi-head latent attention (DeepSeek-V2, arXiv:2405.04434); what reads the residual stream is one product. */
 static void add_mla(struct sink *sink, const struct model *model, const struct split *split,
         const struct step_shape *shape, const struct class_shape *class)
@@ -204,12 +239,21 @@ static void add_mla(struct sink *sink, const struct model *model, const struct s
     add_gemm(sink, split, m, model->hidden, heads * v, n);
 }
 
+static void add_latent(struct sink *sink, const struct model *model, const struct split *split,
+        const struct step_shape *shape, const struct class_shape *class)
+{
+    if (split->whole_mla && module_sizes(model))
+        add_mla_module(sink, model, split, shape, class->count);
+    else
+        add_mla(sink, model, split, shape, class);
+}
+
 static void add_mlp(struct sink *sink, const struct model *model, const struct split *split,
         int64_t m, int64_t inter, int64_t count)
 {
     if (inter <= 0)
         return;
-    struct op op = op_of(split, OP_ACTIVATION, DTYPE_F32);
+    struct op op = op_of(split, OP_ACTIVATION, split->activation);
     op.dim[0] = m;
     op.dim[1] = inter;
     add_gemm(sink, split, m, 2 * inter, model->hidden, count);
@@ -233,7 +277,7 @@ static void add_rows(struct sink *sink, const struct model *model, const struct 
 static void add_expert_gemm(struct sink *sink, const struct model *model, const struct split *split,
         int64_t m, int64_t count)
 {
-    struct op op = op_of(split, OP_EXPERT_GEMM, split->dtype);
+    struct op op = op_of(split, split->whole_moe ? OP_MOE : OP_EXPERT_GEMM, split->dtype);
     op.dim[0] = m;
     op.dim[1] = model->hidden;
     op.dim[2] = model->moe.inter / (split->tp * split->attention_dp / split->ep);
@@ -248,7 +292,7 @@ static void add_moe(struct sink *sink, const struct model *model, const struct s
 {
     int64_t m = shape->tokens, local = graph_expert_slots(model, split);
     int64_t experts = local * split->ep;
-    int64_t row_bytes = model->hidden * 4, home_rows = m * model->moe.top_k;
+    int64_t row_bytes = row_bytes_of(model, split), home_rows = m * model->moe.top_k;
     const int64_t here[2] = {m, count};
     bool spread = split->attention_dp > 1;
     struct slice sent = graph_dispatch_rows(m, split->tp, 0);
@@ -268,19 +312,24 @@ static void add_moe(struct sink *sink, const struct model *model, const struct s
         int64_t parts = (int64_t)split->tp * split->attention_dp / split->ep;
         int64_t out_bytes = sent.end * model->moe.top_k * parts * row_bytes;
         int64_t brought = ceil_div(group * model->moe.top_k * local, experts) * row_bytes;
-        add_rows(sink, model, split, OP_PERMUTE, experts, mine);
+        bool parts_of_it = !split->whole_moe;
+        if (parts_of_it)
+            add_rows(sink, model, split, OP_PERMUTE, experts, mine);
         add_bytes(sink, split, OP_ALL_TO_ALL, group > 0 ? experts * parts * 4 : 0, count);
-        add_bytes(sink, split, OP_COPY, parts > 1 ? out_bytes : 0, 2 * count);
+        add_bytes(sink, split, OP_COPY, parts_of_it && parts > 1 ? out_bytes : 0, 2 * count);
         add_bytes(sink, split, OP_ALL_TO_ALL, out_bytes, count);
-        add_bytes(sink, split, OP_COPY, brought, 2 * count);
+        add_bytes(sink, split, OP_COPY, parts_of_it ? brought : 0, 2 * count);
         add_expert_gemm(sink, model, split, group, count);
         add_bytes(sink, split, OP_ALL_TO_ALL, brought, count);
-        add_rows(sink, model, split, OP_COMBINE, experts, mine);
+        if (parts_of_it)
+            add_rows(sink, model, split, OP_COMBINE, experts, mine);
         return;
     }
-    add_rows(sink, model, split, OP_PERMUTE, local, here);
+    if (!split->whole_moe)
+        add_rows(sink, model, split, OP_PERMUTE, local, here);
     add_expert_gemm(sink, model, split, m, count);
-    add_rows(sink, model, split, OP_COMBINE, local, here);
+    if (!split->whole_moe)
+        add_rows(sink, model, split, OP_COMBINE, local, here);
     if (split->deterministic && split->tp > 1) {
         add_bytes(sink, split, OP_ALL_REDUCE, home_rows * row_bytes, count);
         add_rows(sink, model, split, OP_COMBINE, experts, here);
@@ -290,13 +339,13 @@ static void add_moe(struct sink *sink, const struct model *model, const struct s
 static void add_layers(struct sink *sink, const struct model *model, const struct split *split,
         const struct step_shape *shape, const struct class_shape *class)
 {
-    int64_t m = shape->tokens, reduced = m * model->hidden * 4;
+    int64_t m = shape->tokens, reduced = m * row_bytes_of(model, split);
     int64_t fresh = class->first ? 1 : 0;
 
     add_norm(sink, split, m, model->hidden, 0, fresh);
     add_norm(sink, split, m, model->hidden, 1, class->count - fresh);
     if (model->mla.kv_rank > 0)
-        add_mla(sink, model, split, shape, class);
+        add_latent(sink, model, split, shape, class);
     else
         add_gqa(sink, model, split, shape, class);
     add_bytes(sink, split, OP_ALL_REDUCE, reduced, class->count);
@@ -372,6 +421,5 @@ int graph_step(struct graph_op *out, int max, const struct model *model, const s
 
 int64_t graph_boundary_bytes(const struct model *model, const struct split *split, int64_t tokens)
 {
-    (void)split; /* every rank of a stage holds whole rows */
-    return tokens * model->hidden * 4;
+    return tokens * row_bytes_of(model, split); /* every rank of a stage holds whole rows */
 }

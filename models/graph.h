@@ -23,6 +23,10 @@ struct split {
     bool deterministic;
     int nodes; /* machines that the tp * attention_dp ranks are spread over, in equal parts; 0 = one */
     int expert_slots; /* experts, replicas counted, that each of the ep groups has room for; 0 = experts / ep */
+    /* For pricing alone: as imported tables cut a step. Attention modules and expert layers whole, in the ops of
+     * their names; rows between ops of another type than f32 (0). */
+    bool whole_mla, whole_moe;
+    enum dtype activation;
 };
 /* Experts of an ep group: E below; all groups together have ep times that, which is `experts` in the ops. */
 int64_t graph_expert_slots(const struct model *model, const struct split *split);
@@ -83,6 +87,8 @@ MUST_CHECK bool graph_legal(const struct model *model, const struct split *split
  *     combine(D,H,experts,experts,K), [tp>1: all_reduce(T*H*4): everybody gets all rows],
  *     where c = ceil(G*K*E/experts)*H*4, the rows that uniform routing brings here. D is that of the first
  *     ranks of a group: the last ones may have fewer.
+ * With split.whole_mla an attention module of the imported sizes is mla_module_prefill per prefill sequence and
+ * mla_module_decode once instead of its parts; with split.whole_moe permute, expert_gemm, combine and copies are moe.
  * Last: rmsnorm(rows,H,1) on the gathered rows that yield tokens, lm_head(rows,V,H), sample(rows,V),
  *   [tp>1: all_gather(rows*8: token and logit)].
  * MLA, between its rmsnorm and the gemm of o (k = q*v): gemm(T,D,H), D = (q_rank, or q*(nope+rope) without) +

@@ -154,6 +154,17 @@ double cost_waiting_us(const struct cost_meetings *meetings, const struct split 
            * sqrt(meetings->count * meetings->variance_us2);
 }
 
+/* How the device kind's costs cut a step: imported tables have modules whole, and 16-bit activations. */
+static struct split priced_split(const struct lookup *lookup, const struct split *split)
+{
+    struct split priced = *split;
+    priced.whole_moe = lookup_has_imported(lookup, OP_MOE);
+    priced.whole_mla = lookup_has_imported(lookup, OP_MLA_MODULE_PREFILL)
+                       && lookup_has_imported(lookup, OP_MLA_MODULE_DECODE);
+    priced.activation = lookup_has_imported(lookup, OP_GEMM) ? DTYPE_BF16 : DTYPE_F32;
+    return priced;
+}
+
 void cost_part(struct step_cost *out, struct cost_meetings *meetings, struct cost_model *costs,
         int kind, const struct split *split, struct piece piece, const struct step_shape *shape)
 {
@@ -161,7 +172,8 @@ void cost_part(struct step_cost *out, struct cost_meetings *meetings, struct cos
     struct lookup *lookup = costs->lookups[kind];
     memset(out, 0, sizeof *out);
     *meetings = (struct cost_meetings){0};
-    int n = graph_step(ops, MAX_OPS, costs->model, split, piece, shape);
+    const struct split priced = priced_split(lookup, split);
+    int n = graph_step(ops, MAX_OPS, costs->model, &priced, piece, shape);
     for (int i = 0; i < n && i < MAX_OPS; i++) {
         const struct op *op = &ops[i].op;
         struct cost cost = lookup_cost(lookup, op);
@@ -196,7 +208,8 @@ void cost_piece(struct step_cost *out, struct cost_model *costs, int kind,
 double cost_send_us(struct cost_model *costs, int kind, const struct split *split, int64_t tokens,
         bool between_nodes)
 {
-    int64_t bytes = graph_boundary_bytes(costs->model, split, tokens);
+    const struct split priced = priced_split(costs->lookups[kind], split);
+    int64_t bytes = graph_boundary_bytes(costs->model, &priced, tokens);
     if (bytes <= 0)
         return 0;
     struct op op = {.kind = OP_SEND_RECV,

@@ -307,11 +307,11 @@ double op_bytes(const struct op *op)
     case OP_ATTENTION_DECODE:
         return d[0] * (2 * size * seen(d[1], d[5]) * d[3] * d[4] + 8 * d[2] * d[4]);
     case OP_RMSNORM: /* x in, out; with residual also residual in and x out */
-        return 4 * d[1] * (d[0] * (d[2] > 0 ? 4 : 2) + 1);
+        return size * d[1] * (d[0] * (d[2] > 0 ? 4 : 2) + 1);
     case OP_ROPE: /* q and k in and out, v in; k and v to the cache */
         return d[0] * d[3] * (8 * (d[1] + d[2]) + 4 * d[2] + 2 * size * d[2]);
     case OP_ACTIVATION:
-        return 12 * d[0] * d[1];
+        return 3 * size * d[0] * d[1];
     case OP_ROUTER:
         return size * d[1] * d[2] + 4 * d[0] * d[1] + 8 * d[0] * d[3];
     case OP_PERMUTE:
