@@ -4,7 +4,8 @@
 
 #include <xxhash.h>
 
-const char *const cost_source_names[] = {"measured", "interpolated", "imported", "derived", "estimated", NULL};
+const char *const cost_source_names[] = {
+        "measured", "interpolated", "imported", "derived", "estimated", NULL};
 
 static int by_op(const void *a, const void *b)
 {
