@@ -39,7 +39,7 @@ struct command {
 
 extern const struct command command_doctor, command_profile, command_plan, command_run,
         command_report, command_gate, command_weights, command_model, command_db, command_simulate,
-        command_import, command_version, command_experts;
+        command_import, command_export, command_version, command_experts;
 
 /* Which ranks a command needs, and where. */
 struct cli_ranks {

@@ -6,13 +6,14 @@
 #include <time.h>
 
 #include "cli/cli.h"
+#include "cli/db_predict.h"
 #include "cli/db_show.h"
 #include "core/json.h"
 #include "db/profile_store.h"
 #include "db/run_store.h"
 
 struct options {
-    const char *out;
+    const char *out, *db, *input, *format, *device;
     bool drop_damaged;
 };
 
@@ -21,6 +22,14 @@ struct options {
 static const struct opt opts[] = {
         {"out", 'o', OPT_STRING, AT(out), .value = "DIR",
                 .help = "export: folder for the CSV files, made if missing"},
+        {"db", 0, OPT_STRING, AT(db), .value = "FILE",
+                .help = "the database, where it is not the second word"},
+        {"input", 0, OPT_STRING, AT(input), .value = "FILE",
+                .help = "predict: rows in an imported table's format, with or without costs"},
+        {"format", 0, OPT_STRING, AT(format), .value = "NAME", .def = "aiconfigurator",
+                .help = "predict: of the rows: aiconfigurator or csv"},
+        {"device", 'd', OPT_STRING, AT(device), .value = "KIND",
+                .help = "predict: device kind that answers; default: what the rows say"},
         {"drop-damaged", 0, OPT_FLAG, AT(drop_damaged),
                 .help = "check: remove damaged measurements, to take them again"},
         {NULL},
@@ -87,6 +96,15 @@ static bool do_merge(struct cli *cli, struct db *db, const struct options *optio
         printf("%lld points and %lld runs added, %lld rows in all\n", (long long)total.points,
                 (long long)total.runs, (long long)total.rows);
     return true;
+}
+
+static bool do_predict(struct cli *cli, struct db *db, const struct options *options)
+{
+    struct db_predict request = {.input = options->input, .format = {.device = options->device}};
+    if (options->input == NULL)
+        return err_set(cli->err, ERR_INPUT, "predict needs rows: add --input ROWS.csv");
+    return import_format_find(&request.format.format, options->format, cli->err)
+           && db_predict(cli, db, &request);
 }
 
 static bool do_vacuum(struct cli *cli, struct db *db, const struct options *options)
@@ -175,6 +193,7 @@ static const struct action actions[] = {
         {"merge", DB_WRITE, do_merge},
         {"vacuum", DB_WRITE, do_vacuum},
         {"exchanges", DB_READ, do_exchanges},
+        {"predict", DB_READ, do_predict},
 };
 
 static bool run(struct cli *cli, void *self)
@@ -187,9 +206,18 @@ static bool run(struct cli *cli, void *self)
             action = &actions[i];
     if (!action)
         return err_set(cli->err, ERR_INPUT,
-                "\"%s\" is nothing db does: expected list, check, export, merge, vacuum or "
-                "exchanges",
+                "\"%s\" is nothing db does: expected list, check, export, merge, vacuum, "
+                "exchanges or predict",
                 cli->argv[0]);
+    if (options->db != NULL) { /* before the other operands, as if it had been the second word */
+        if (cli->argc > 1 && action->run != do_merge)
+            return err_set(cli->err, ERR_INPUT, "two databases, %s and %s: give one", options->db,
+                    cli->argv[1]);
+    } else if (cli->argc < 2) {
+        return err_set(cli->err, ERR_INPUT, "%s needs a database: shardwright db %s costs.db",
+                action->name, action->name);
+    }
+    const char *path = options->db != NULL ? options->db : cli->argv[1];
     if (cli->argc > 2 && action->run != do_merge)
         return err_set(cli->err, ERR_INPUT, "%s takes one database, \"%s\" is one too many",
                 action->name, cli->argv[2]);
@@ -199,7 +227,7 @@ static bool run(struct cli *cli, void *self)
                 "merge "
                 "costs.db other.db");
     enum db_mode mode = options->drop_damaged ? DB_WRITE : action->mode;
-    struct db *db = db_open(cli->argv[1], mode, cli->err);
+    struct db *db = db_open(path, mode, cli->err);
     bool ok = db && action->run(cli, db, options);
     db_close(db);
     return ok;
@@ -207,9 +235,10 @@ static bool run(struct cli *cli, void *self)
 
 const struct command command_db = {
         .name = "db",
-        .summary = "look after the database: list, check, export, merge, vacuum, exchanges",
-        .usage = "list|check|export|merge|vacuum|exchanges DB [DB...]",
-        .description = "list shows the profiles and runs of a database.\n"
+        .summary = "look after the database: list, check, export, merge, vacuum, predict",
+        .usage = "ACTION DB [DB...]",
+        .description = "ACTION is one of the words below. list shows the profiles and runs of a "
+                       "database.\n"
                        "\n"
                        "check verifies the checksum of every row, the links between tables and the "
                        "file itself. "
@@ -225,15 +254,19 @@ const struct command command_db = {
                        "exchanges prints what collectives and transfers cost, with algbw and "
                        "busbw as nccl-tests define them.\n"
                        "\n"
+                       "predict says what the costs make of rows in an imported table's format, "
+                       "and how far off that is where the rows have a cost.\n"
+                       "\n"
                        "vacuum brings a database of an older version up to date and gives back "
                        "unused space.",
         .examples = "shardwright db list costs.db\n"
                     "shardwright db check costs.db\n"
                     "shardwright db export costs.db -o csv\n"
+                    "shardwright db predict h200.db --input rows.csv\n"
                     "shardwright db merge all.db host1.db host2.db\n",
         .opts = opts,
         .options_size = sizeof(struct options),
-        .min_operands = 2,
+        .min_operands = 1,
         .max_operands = 64,
         .run = run,
 };

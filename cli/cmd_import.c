@@ -2,16 +2,15 @@
  * import - measurements of other programs into the database.
  */
 #include <stdio.h>
-#include <string.h>
 
 #include "cli/cli.h"
 #include "core/file.h"
 #include "core/json.h"
-#include "core/str.h"
 #include "db/import.h"
 
 struct options {
-    const char *db, *device;
+    const char *db, *device, *op;
+    int ranks;
     bool replace, dry_run;
 };
 
@@ -22,29 +21,17 @@ static const struct opt opts[] = {
         {"device", 'd', OPT_STRING, AT(device), .value = "KIND",
                 .help = "device kind of the cluster file; default: what the file says, in small "
                         "letters without its maker (NVIDIA H200: h200)"},
+        {"ranks", 0, OPT_INT, AT(ranks), .value = "N", .min = 2, .max = 1048576,
+                .help = "nccl_tests, osu: ranks that took part, where the text does not say"},
+        {"op", 0, OPT_STRING, AT(op), .value = "NAME",
+                .help = "nccl_tests, osu: all_reduce, all_gather, reduce_scatter, all_to_all, "
+                        "send_recv or broadcast, where the text does not say"},
         {"replace", 0, OPT_FLAG, AT(replace),
                 .help = "take the new figure where the database has one already"},
         {"dry-run", 'n', OPT_FLAG, AT(dry_run), .help = "read and check the files, store nothing"},
         {NULL},
 };
 #undef AT
-
-static bool find_format(enum import_format *out, const char *name, struct err *err)
-{
-    for (int i = 0; import_format_names[i]; i++)
-        if (strcmp(import_format_names[i], name) == 0) {
-            *out = (enum import_format)i;
-            return true;
-        }
-    const char *near = str_nearest(name, import_format_names, IMPORT_FORMAT_COUNT);
-    char known[256] = "";
-    size_t len = 0;
-    for (int i = 0; import_format_names[i] && len < sizeof known; i++)
-        len += (size_t)snprintf(
-                known + len, sizeof known - len, "%s%s", i ? ", " : "", import_format_names[i]);
-    return err_set(err, ERR_INPUT, "\"%s\" is no format: expected one of %s%s%s%s", name, known,
-            near ? "; did you mean " : "", near ? near : "", near ? "?" : "");
-}
 
 static bool read_files(struct imported *out, struct cli *cli, const struct import_options *options)
 {
@@ -81,11 +68,12 @@ static void print_counts(
 static bool run(struct cli *cli, void *self)
 {
     const struct options *options = self;
-    struct import_options wanted = {.device = options->device};
+    struct import_options wanted = {
+            .device = options->device, .ranks = options->ranks, .op = options->op};
     struct imported imported = {0};
     struct import_counts counts = {0};
 
-    if (!find_format(&wanted.format, cli->argv[0], cli->err))
+    if (!import_format_find(&wanted.format, cli->argv[0], cli->err))
         return false;
     if (options->db == NULL && !options->dry_run)
         return err_set(cli->err, ERR_INPUT, "import needs a database: add --db FILE, or --dry-run");
@@ -110,7 +98,10 @@ const struct command command_import = {
                 "Puts the measurements of the files into the database, so that plans can be made "
                 "for "
                 "machines that are not at hand. FORMAT is aiconfigurator (CSV tables of "
-                "ai-dynamo/aiconfigurator). docs/formats/import.md describes the formats and what "
+                "ai-dynamo/aiconfigurator), csv (what `shardwright export` writes), nccl_tests "
+                "(text or "
+                "JSON of nccl-tests) or osu (text of the OSU micro-benchmarks). "
+                "docs/formats/import.md describes the formats and what "
                 "is in "
                 "a row.\n"
                 "\n"
@@ -122,6 +113,7 @@ const struct command command_import = {
                 "The planner finds imported costs by the name of the device kind in the cluster "
                 "file.",
         .examples = "shardwright import aiconfigurator gemm_perf.csv moe_perf.csv --db h200.db\n"
+                    "shardwright import nccl_tests all_reduce.txt --db h200.db\n"
                     "shardwright plan deepseek-v3 -c h200.yaml -w chat.yaml --db h200.db\n",
         .opts = opts,
         .options_size = sizeof(struct options),

@@ -23,6 +23,7 @@ static const struct command *const commands[] = {
         &command_weights,
         &command_profile,
         &command_import,
+        &command_export,
         &command_plan,
         &command_simulate,
         &command_experts,

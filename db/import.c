@@ -5,10 +5,25 @@
 #include <string.h>
 #include <xxhash.h>
 
-const char *const import_format_names[] = {"aiconfigurator", NULL};
+#include "core/str.h"
+
+const char *const import_format_names[] = {"aiconfigurator", "csv", "nccl_tests", "osu", NULL};
 
 _Static_assert(sizeof import_format_names / sizeof *import_format_names == IMPORT_FORMAT_COUNT + 1,
         "a name for each format");
+
+bool import_format_find(enum import_format *out, const char *name, struct err *err)
+{
+    for (int i = 0; import_format_names[i]; i++)
+        if (strcmp(import_format_names[i], name) == 0) {
+            *out = (enum import_format)i;
+            return true;
+        }
+    const char *near = str_nearest(name, import_format_names, IMPORT_FORMAT_COUNT);
+    return err_set(err, ERR_INPUT,
+            "\"%s\" is no format: expected aiconfigurator, csv, nccl_tests or osu%s%s%s", name,
+            near ? "; did you mean " : "", near ? near : "", near ? "?" : "");
+}
 
 const char *import_device_kind(const char *device_name, struct arena *arena)
 {
@@ -42,11 +57,13 @@ struct import_batch *import_batch_of(struct imported *out, const struct import_f
     struct import_batch *batch = &out->batches[out->n++];
     *batch = (struct import_batch){0};
     batch->provenance.device = arena_strdup(arena, device_name);
-    batch->provenance.software = arena_strdup(arena, software);
+    batch->provenance.software = software == NULL ? NULL : arena_strdup(arena, software);
     batch->provenance.origin = file->origin;
     batch->provenance.load = (double)NAN;
-    batch->device =
-            options->device != NULL ? options->device : import_device_kind(device_name, arena);
+    bool kind_already = options->format == IMPORT_CSV;
+    batch->device = options->device != NULL ? options->device
+                    : kind_already          ? batch->provenance.device
+                                            : import_device_kind(device_name, arena);
     return batch;
 }
 
@@ -84,6 +101,9 @@ bool import_read(struct imported *out, const struct import_file *file,
     static bool (*const readers[IMPORT_FORMAT_COUNT])(struct imported *, const struct import_file *,
             const struct import_options *, struct arena *, struct err *) = {
             [IMPORT_AICONFIGURATOR] = import_aiconfigurator,
+            [IMPORT_CSV] = import_csv,
+            [IMPORT_NCCL_TESTS] = import_nccl_tests,
+            [IMPORT_OSU] = import_osu,
     };
     int first = out->n;
     struct import_file known = *file;

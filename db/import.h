@@ -13,9 +13,14 @@
 
 enum import_format {
     IMPORT_AICONFIGURATOR, /* CSV tables of ai-dynamo/aiconfigurator */
+    IMPORT_CSV,            /* our own: what `shardwright export` writes */
+    IMPORT_NCCL_TESTS,     /* what nccl-tests print */
+    IMPORT_OSU,            /* what the OSU micro-benchmarks print */
     IMPORT_FORMAT_COUNT
 };
 extern const char *const import_format_names[]; /* NULL-terminated */
+/* ERR_INPUT with the names that there are, and the nearest. */
+MUST_CHECK bool import_format_find(enum import_format *out, const char *name, struct err *err);
 
 struct import_file {
     char *text; /* writable, NUL-terminated at text[len]; points borrow from it */
@@ -28,6 +33,8 @@ struct import_options {
     enum import_format format;
     const char *device; /* kind of the cluster file; NULL = as the file says */
     bool no_cost;       /* rows may be without a latency: cost_us is NaN then */
+    int ranks;          /* nccl_tests, osu: where the text does not say it; 0 = not given */
+    const char *op;     /* nccl_tests, osu: "all_reduce" where the text does not name it */
 };
 
 /* Everything of one origin, device and version of software. Points stand in the order of the file. */
@@ -60,6 +67,21 @@ const char *import_device_kind(const char *device_name, struct arena *arena);
 /* One reader a format. */
 MUST_CHECK bool import_aiconfigurator(struct imported *out, const struct import_file *file,
         const struct import_options *options, struct arena *arena, struct err *err);
+MUST_CHECK bool import_csv(struct imported *out, const struct import_file *file,
+        const struct import_options *options, struct arena *arena, struct err *err);
+MUST_CHECK bool import_nccl_tests(struct imported *out, const struct import_file *file,
+        const struct import_options *options, struct arena *arena, struct err *err);
+MUST_CHECK bool import_osu(struct imported *out, const struct import_file *file,
+        const struct import_options *options, struct arena *arena, struct err *err);
+
+/* The text that import_csv reads back, one line a point; ends with a line end. Appends to *text. */
+struct export_text {
+    char *text;
+    int64_t len, room;
+};
+void export_csv_head(struct export_text *out);
+void export_csv(struct export_text *out, const struct profile *profile);
+void export_text_free(struct export_text *out);
 
 struct import_counts {
     int64_t added, kept; /* kept: keys that were there before and stay as they are */

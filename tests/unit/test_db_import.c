@@ -50,6 +50,16 @@ struct scene {
     struct err err;
 };
 
+static bool read_as(struct scene *s, enum import_format format, const char *text, int ranks)
+{
+    struct import_file file = {
+            .text = arena_strdup(&s->arena, text), .len = (int64_t)strlen(text), .path = "t.txt"};
+    struct import_options options = {.format = format, .ranks = ranks};
+    if (format == IMPORT_OSU)
+        options.device = "cpu";
+    return import_read(&s->imported, &file, &options, &s->arena, &s->err);
+}
+
 static bool read_text(struct scene *s, const char *text)
 {
     struct import_file file = {
@@ -194,6 +204,127 @@ static void rows_may_lack_a_cost_when_it_is_asked_for(void **unused)
     arena_free(&s.arena);
 }
 
+/* Written for this test in the shape of nccl-tests 2.x; the figures are made up. */
+static const char nccl_text[] =
+        "# Collective test starting: all_gather_perf\n"
+        "# Using devices\n"
+        "#  Rank  0 Group  0 Pid   6899 on alpha device  0 [0000:04:00] NVIDIA H100 80GB HBM3\n"
+        "#  Rank  1 Group  0 Pid   6900 on beta device  0 [0000:05:00] NVIDIA H100 80GB HBM3\n"
+        "#       size         count      type   redop    root     time   algbw   busbw #wrong     "
+        "time\n"
+        "        1024           128     float    none      -1    12.50    0.08    0.04      0    "
+        "11.00"
+        "    0.09    0.05      0\n"
+        "        2048           256     float    none      -1    14.00    0.15    0.07    N/A    "
+        "13.00"
+        "    0.16    0.08    N/A\n"
+        "# Out of bounds values : 0 OK\n";
+static const char nccl_json[] =
+        "{\"version\": 1, \"args\": [\"./all_reduce_perf\", \"-g\", \"2\"],\n"
+        "\"config\": {\"devices\": [{\"rank\": 0, \"hostname\": \"a\", \"device_info\": \"NVIDIA "
+        "H200\"},"
+        "{\"rank\": 1, \"hostname\": \"a\", \"device_info\": \"NVIDIA H200\"}]},\n"
+        "\"results\": [{\"size\": 4096, \"type\": \"half\", \"out_of_place\": {\"time\": 7.5},"
+        "\"in_place\": {\"time\": 7.0}}]}";
+
+static void what_nccl_tests_print(void **unused)
+{
+    (void)unused;
+    struct scene s = {0};
+    if (!read_as(&s, IMPORT_NCCL_TESTS, nccl_text, 0))
+        fail_msg("%s", s.err.text);
+    assert_op(point_at(&s, 0, 0), "all_gather f32 bytes=512 ranks=2 busy=0 nodes=2", 12.5);
+    assert_op(point_at(&s, 0, 1), "all_gather f32 bytes=1024 ranks=2 busy=0 nodes=2", 14);
+    assert_string_equal(s.imported.batches[0].device, "h100-80gb-hbm3");
+    assert_true(read_as(&s, IMPORT_NCCL_TESTS, nccl_json, 0));
+    assert_op(point_at(&s, 1, 0), "all_reduce f16 bytes=4096 ranks=2 busy=0", 7.5);
+    assert_string_equal(s.imported.batches[1].device, "h200");
+    arena_free(&s.arena);
+    /* Without its head the text does not say what it is of. */
+    s = (struct scene){0};
+    assert_false(read_as(&s, IMPORT_NCCL_TESTS, strstr(nccl_text, "        1024"), 0));
+    assert_non_null(strstr(s.err.text, "t.txt:1:1: which collective this is stands nowhere above"));
+    arena_free(&s.arena);
+    s = (struct scene){0};
+    assert_false(read_as(
+            &s, IMPORT_NCCL_TESTS, "# all_reduce_perf\n 8 2 float sum -1 x 1 1 0 1 1 1 0\n", 2));
+    assert_non_null(strstr(s.err.text, "t.txt:2:1: time is \"x\", expected a number above 0"));
+    arena_free(&s.arena);
+}
+
+static void what_osu_prints(void **unused)
+{
+    (void)unused;
+    static const char text[] = "\n# OSU MPI Allreduce Latency Test v7.3\n# Datatype: MPI_FLOAT.\n"
+                               "# Size       Avg Latency(us)\n4                       1.25\n"
+                               "1024                    9.50\n";
+    struct scene s = {0};
+    if (!read_as(&s, IMPORT_OSU, text, 4))
+        fail_msg("%s", s.err.text);
+    assert_op(point_at(&s, 0, 0), "all_reduce f32 bytes=4 ranks=4 busy=0", 1.25);
+    assert_op(point_at(&s, 0, 1), "all_reduce f32 bytes=1024 ranks=4 busy=0", 9.5);
+    assert_string_equal(
+            s.imported.batches[0].provenance.software, "OSU MPI Allreduce Latency Test v7.3");
+    arena_free(&s.arena);
+    s = (struct scene){0};
+    assert_false(read_as(&s, IMPORT_OSU, text, 0));
+    assert_non_null(strstr(s.err.text, "t.txt:5:1: how many ranks took part stands nowhere above"));
+    arena_free(&s.arena);
+}
+
+static void our_own_table_reads_back(void **unused)
+{
+    (void)unused;
+    struct scene s = {0};
+    struct export_text out = {0};
+    struct profile_point points[2] = {
+            {.op = {.kind = OP_GEMM, .dtype = DTYPE_BF16, .degree = 2, .busy = 3, .dim = {7, 8, 9}},
+                    .cost_us = 1.0 / 3,
+                    .lo_us = 0.25,
+                    .hi_us = 0.5,
+                    .min_us = 0.1,
+                    .q1_us = 0.3,
+                    .q3_us = 0.4,
+                    .p99_us = 0.6,
+                    .mad_us = 0,
+                    .cold = true,
+                    .kernel = "a \"b\", c"},
+            {.op = {.kind = OP_MOE,
+                     .dtype = DTYPE_MXFP4,
+                     .degree = 1,
+                     .dim = {1, 2, 3, 4, 8, 2, 120}},
+                    .cost_us = 5,
+                    .lo_us = (double)NAN,
+                    .hi_us = (double)NAN,
+                    .min_us = (double)NAN,
+                    .q1_us = (double)NAN,
+                    .q3_us = (double)NAN,
+                    .p99_us = (double)NAN,
+                    .mad_us = (double)NAN}};
+    struct profile profile = {.points = points, .n = 2, .device = "x, y"};
+    export_csv_head(&out);
+    export_csv(&out, &profile);
+    char *text = arena_strndup(&s.arena, out.text, out.len);
+    if (!read_as(&s, IMPORT_CSV, text, 0))
+        fail_msg("%s", s.err.text);
+    assert_string_equal(s.imported.batches[0].device, "x, y");
+    for (int i = 0; i < 2; i++) {
+        const struct profile_point *back = point_at(&s, 0, i);
+        assert_int_equal(op_compare(&back->op, &points[i].op), 0);
+        assert_true(back->cost_us == points[i].cost_us);
+        assert_true(i == 1 ? isnan(back->lo_us) : back->lo_us == points[i].lo_us);
+        assert_true(i == 1 ? isnan(back->mad_us) : back->mad_us == points[i].mad_us);
+        assert_int_equal(back->cold, points[i].cold);
+    }
+    assert_string_equal(point_at(&s, 0, 0)->kernel, "a \"b\", c");
+    export_text_free(&out);
+    arena_free(&s.arena);
+    s = (struct scene){0};
+    assert_false(read_as(&s, IMPORT_CSV, "device,kind,dtype,d0,cost_us\nx,gemm,bf16,0,1\n", 0));
+    assert_non_null(strstr(s.err.text, "t.txt:2:13: d0 is \"0\", expected a whole number from 1"));
+    arena_free(&s.arena);
+}
+
 static void stored_once_and_read_back(void **unused)
 {
     (void)unused;
@@ -248,6 +379,9 @@ int main(void)
             cmocka_unit_test(rows_keep_where_they_came_from),
             cmocka_unit_test(what_cannot_be_right_is_refused),
             cmocka_unit_test(rows_may_lack_a_cost_when_it_is_asked_for),
+            cmocka_unit_test(what_nccl_tests_print),
+            cmocka_unit_test(what_osu_prints),
+            cmocka_unit_test(our_own_table_reads_back),
             cmocka_unit_test(stored_once_and_read_back),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
