@@ -84,7 +84,7 @@ static void grow(struct memo *memo)
 void *memo_add(struct memo *memo, const struct memo_key *key)
 {
     if (memo->n == MEMO_MOST) {
-        memset(memo->used, 0, (size_t)memo->n_slots);
+        memset(memo->hashes, 0, sizeof *memo->hashes * (size_t)memo->n_slots);
         memo->n = 0;
     }
     if (memo->n * 2 >= memo->n_slots)
