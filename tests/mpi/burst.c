@@ -387,8 +387,8 @@ int main(int argc, char **argv)
     if (n > 1 && !ranks_launched()) {
         if (ranks_launch(n, argv, &status, &err))
             return status;
-        fprintf(stderr, "skipped: %s\n", err.text);
-        return 77;
+        fprintf(stderr, "%s\n", err.text);
+        return strstr(err.text, "no launcher") ? 77 : 1; /* no launcher, or a rank that died */
     }
     struct ranks *ranks = ranks_open(&argc, &argv, &err);
     if (!ranks)

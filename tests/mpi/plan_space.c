@@ -387,8 +387,9 @@ int main(int argc, char **argv)
     }
     if (n > 1 && !ranks_launched()) {
         if (!ranks_launch(n, argv, &status, &err)) {
-            fprintf(stderr, "skipped: %s\n", err.text);
-            status = 77;
+            fprintf(stderr, "%s\n", err.text);
+            status =
+                    strstr(err.text, "no launcher") ? 77 : 1; /* no launcher, or a rank that died */
         }
         remove(path);
         return status;

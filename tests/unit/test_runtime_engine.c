@@ -278,8 +278,8 @@ int main(int argc, char **argv)
 
     if (argc == 2 && !ranks_launched()) {
         if (!ranks_launch(atoi(argv[1]), argv, &status, &err)) {
-            fprintf(stderr, "skipped: %s\n", err.text);
-            return 77;
+            fprintf(stderr, "%s\n", err.text);
+            return strstr(err.text, "no launcher") ? 77 : 1; /* no launcher, or a rank that died */
         }
         return status;
     }
