@@ -92,8 +92,9 @@ static bool check_plan(const struct plan *plan, const struct model *model, struc
                     "in_flight and kv_blocks of at least 1");
         if (replica->role != ROLE_MIXED)
             return err_at(err, replica->pos,
-                    "replica %d has the role %s, which the runtime does not execute yet: plan with "
-                    "--pools mixed, or `shardwright simulate` this plan",
+                    "replica %d has the role %s, expected mixed: the runtime does not execute "
+                    "separate "
+                    "pools yet; `shardwright simulate` does",
                     r, replica_role_names[replica->role]);
         if ((int64_t)replica->max_tokens * plan_pools(replica) > 1 << 28)
             return err_at(err, replica->pos,
