@@ -367,7 +367,7 @@ static void another_solver_agrees(void **unused)
             fail_msg("%s", err.text);
         char *command =
                 arena_printf(&arena, "cbc %s -solve -solution %s -quit >/dev/null", lp, path);
-        double value = NAN;
+        double value = (double)NAN;
         if (out.feasible) {
             assert_int_equal(system(command), 0);
             FILE *in = fopen(path, "r");
