@@ -291,6 +291,7 @@ static bool measure_kind(struct profile_request *request, const struct profiler_
         ok = options->check > 0 ? check(request, cli, ranks, &store, options)
                                 : measure(request, cli, ranks, &store, options);
     db_close(store.db);
+    request->known = NULL;
     return ok;
 }
 

@@ -215,14 +215,15 @@ static bool run_ranks(
     struct runtime_options options;
     struct runtime_result result = {0};
     const struct measure_sink sink = {&store, NULL, store_figure, store_request, store_step};
-    const int stop = (int)o->stop;
+    int *stop = ARENA_NEW(cli->arena, int, 1);
     bool first = ranks_rank(ranks) == 0, ok = false;
 
     ok = ranks_agree(
             ranks, !first || open_store(&store, in, o->db, cli->arena, cli->err), cli->err);
     fill_options(&options, in, o, &store, cli->arena);
     if (o->stop >= 0) {
-        in->workload.sampling.stop = &stop;
+        *stop = (int)o->stop;
+        in->workload.sampling.stop = stop;
         in->workload.sampling.n_stop = 1;
     }
     if (first && !options.weights)

@@ -197,7 +197,7 @@ static bool fill_mla(struct reader *r, struct profile_point *point, bool decode,
     if (!must_be(r, 3, 1, "num_heads counts the heads of one rank", err)
             || !fill_mla_model(r, model, err))
         return false;
-    int64_t kv_bits = 8 * dtype_bytes(r->second);
+    int64_t kv_bits = INT64_C(8) * dtype_bytes(r->second);
     point->op = (struct op){.kind = decode ? OP_MLA_MODULE_DECODE : OP_MLA_MODULE_PREFILL,
             .dtype = r->dtype,
             .degree = 1,
@@ -361,6 +361,8 @@ static bool read_row(struct reader *r, struct profile_point *point, struct err *
 {
     const struct csv *csv = &r->csv;
     const struct table *table = r->table;
+    if (table == NULL)
+        return err_set(err, ERR_BUG, "a row before its table");
     if (table->op_name != NULL && strcmp(csv->fields[r->op_at], table->op_name) != 0)
         return err_at(err, csv_pos(csv, r->op_at), "op_name is \"%s\", expected \"%s\" as before",
                 csv->fields[r->op_at], table->op_name);

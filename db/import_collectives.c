@@ -217,11 +217,11 @@ static bool nccl_text(struct reader *r, struct err *err)
             *next++ = '\0';
         number_of++;
         const char *start = line + strspn(line, " \t\r");
-        if (*start == '#')
-            nccl_comment(r, start);
-        else if (*start >= '0' && *start <= '9' && !nccl_row(r, line, number_of, err))
+        bool row = *start >= '0' && *start <= '9';
+        if (row && !nccl_row(r, line, number_of, err))
             return false;
-        else if (strstr(start, "_perf") != NULL) /* the command line above the output */
+        /* The command line above the output tells as much as a comment. */
+        if (!row && (*start == '#' || strstr(start, "_perf") != NULL))
             nccl_comment(r, start);
     }
     return true;

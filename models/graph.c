@@ -202,7 +202,7 @@ static void add_mla_module(struct sink *sink, const struct model *model, const s
     op.dim[3] = model->hidden;
     op.dim[4] = model->mla.q_rank;
     op.dim[5] = model->mla.kv_rank;
-    op.dim[6] = 8 * dtype_bytes(split->kv_dtype);
+    op.dim[6] = INT64_C(8) * dtype_bytes(split->kv_dtype);
     for (int i = 0; i < shape->n_prefill; i++) {
         op.dim[0] = shape->prefill[i].q_len;
         op.dim[1] = shape->prefill[i].kv_len;

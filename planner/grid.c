@@ -278,7 +278,7 @@ struct opinions {
 static void collect_pair(struct opinions *out, const struct family *family, int64_t key,
         const struct blend *blend, double along, const struct axis *axis, int at)
 {
-    double missed;
+    double missed = 0;
     for (int ring = 0; ring < RINGS; ring++) {
         if (!correction(&missed, family, key, blend, axis, at, ring))
             return;

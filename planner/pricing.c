@@ -575,6 +575,25 @@ static bool too_many_devices(const struct hunt *h, const struct label *label, co
     return taken > there || taken > UINT16_MAX;
 }
 
+/* A label that has one more stage: layers [first, .) at `price`, in `way`. */
+static struct label label_after(const struct hunt *h, int32_t from, int first,
+        const struct way *way, const struct instance_price *price)
+{
+    struct label label = h->pricing->labels[from];
+    label.cost += way->cost;
+    label.sum += price->us + price->send_us;
+    if (h->n_stages > 0)
+        label.slowest = fmax(label.slowest, price->us);
+    if (label.devices[way->kind] < UINT16_MAX - way->devices)
+        label.devices[way->kind] = (uint16_t)(label.devices[way->kind] + way->devices);
+    label.parent = from;
+    label.kind = (int16_t)way->kind;
+    label.config = (int16_t)way->config;
+    label.first = (int16_t)first;
+    label.n_stages = (int16_t)(label.n_stages + 1);
+    return label;
+}
+
 /* All stages that may follow a label at a boundary. */
 static bool extend(struct hunt *h, int32_t from, int first)
 {
@@ -596,18 +615,7 @@ static bool extend(struct hunt *h, int32_t from, int first)
                     &way->prices[price_table_shape(shapes, last, first, end)];
             if (!arc_fits(h, price))
                 continue;
-            struct label label = p->labels[from];
-            label.cost += way->cost;
-            label.sum += price->us + price->send_us;
-            if (h->n_stages > 0)
-                label.slowest = fmax(label.slowest, price->us);
-            if (label.devices[way->kind] < UINT16_MAX - way->devices)
-                label.devices[way->kind] = (uint16_t)(label.devices[way->kind] + way->devices);
-            label.parent = from;
-            label.kind = (int16_t)way->kind;
-            label.config = (int16_t)way->config;
-            label.first = (int16_t)first;
-            label.n_stages = (int16_t)stages;
+            struct label label = label_after(h, from, first, way, price);
             if (hopeless(h, &label, end))
                 continue;
             int row = h->n_stages > 0 ? stages : 0;

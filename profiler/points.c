@@ -235,6 +235,16 @@ static void add_ceilings(struct builder *b, int threads, int busy)
     add(b, &op, 0);
 }
 
+/* Plans ask for these sizes first; the rest comes last. */
+static int exchange_level(enum op_kind kind, int64_t bytes, int64_t most)
+{
+    int64_t least = kind == OP_ALL_REDUCE ? 1024 : 16;
+    int64_t end = kind == OP_BROADCAST ? 1 << 16 : most;
+    if (kind == OP_REDUCE_SCATTER || kind == OP_ALL_TO_ALL || bytes < least || bytes > end)
+        return FINEST;
+    return bytes <= 1024 ? 1 : 2;
+}
+
 /* Sizes between those of the models, for lookups of other plans: requests, samples, results. All kinds from 8
  * bytes on, as the reference programs measure; what plans do not use comes last. */
 static void add_exchanges(struct builder *b, int degree, int busy, int nodes)
@@ -243,8 +253,6 @@ static void add_exchanges(struct builder *b, int degree, int busy, int nodes)
             OP_REDUCE_SCATTER, OP_ALL_TO_ALL};
     int64_t most = b->request->max_tokens * 4 * 1024;
     for (size_t k = 0; k < sizeof kinds / sizeof *kinds; k++) {
-        bool used = kinds[k] != OP_REDUCE_SCATTER && kinds[k] != OP_ALL_TO_ALL;
-        int64_t end = kinds[k] == OP_BROADCAST ? 1 << 16 : most;
         for (int64_t bytes = 8; bytes <= most; bytes *= bytes == 8 ? 2 : 4) {
             struct op op = {.kind = kinds[k],
                     .dtype = DTYPE_F32,
@@ -252,8 +260,7 @@ static void add_exchanges(struct builder *b, int degree, int busy, int nodes)
                     .busy = busy,
                     .nodes = kinds[k] == OP_SEND_RECV && nodes > 0 ? 2 : nodes,
                     .dim = {bytes}};
-            bool early = used && bytes <= end && bytes >= (kinds[k] == OP_ALL_REDUCE ? 1024 : 16);
-            add(b, &op, !early ? FINEST : bytes <= 1024 ? 1 : 2);
+            add(b, &op, exchange_level(kinds[k], bytes, most));
         }
     }
 }

@@ -178,7 +178,7 @@ static void add_fused_experts(struct load *load, int layer, struct slice inter, 
     float *bias = to[WEIGHT_EXPERT_BIAS];
 
     int slots = (int)graph_expert_slots(load->model, &load->place->split);
-    float *down_bias = bias + slots * 2 * x;
+    float *down_bias = bias + INT64_C(2) * slots * x;
 
     for (int s = 0; s < slots; s++, down_bias += hidden) {
         int64_t e = place_expert(load->place, load->model, layer, load->place->ep_rank, s);

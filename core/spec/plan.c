@@ -256,7 +256,7 @@ int plan_machine(const struct plan *plan, int rank)
 int plan_stage_machines(const struct plan *plan, const struct plan_stage *stage)
 {
     int first = plan_machine(plan, stage->ranks[0]);
-    int each = 0;
+    int each = 1;
     while (each < stage->n_ranks && plan_machine(plan, stage->ranks[each]) == first)
         each++;
     return each < stage->n_ranks && stage->n_ranks % each == 0 ? stage->n_ranks / each : 0;
