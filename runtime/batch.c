@@ -14,6 +14,9 @@ int64_t batch_most_blocks(const struct place *place)
     const struct plan_replica *replica = place->replica_plan;
     int64_t seq_blocks = (plan->max_len + plan->block_tokens - 1) / plan->block_tokens;
 
+    /* A block that sequences share stands in the list of each. */
+    if (plan->prefix_cache)
+        return replica->max_seqs * seq_blocks;
     return min_i64(replica->max_seqs * seq_blocks,
             place->n_pools * replica->kv_blocks + replica->max_seqs);
 }

@@ -53,7 +53,6 @@ static void expect(struct fixture *f, const int *machines)
         fail_msg("%s", f->err.text);
     for (int r = 0; r < f->plan.n_ranks; r++)
         assert_int_equal(plan_machine(&f->plan, r), machines[r]);
-    arena_free(&f->arena);
 }
 
 static void ranks_fill_one_machine_after_the_other(void **state)
@@ -62,6 +61,7 @@ static void ranks_fill_one_machine_after_the_other(void **state)
     (void)state;
     make(&f, 2, 2, (const int[]){1, 1, 2}, 3);
     expect(&f, (const int[]){0, 0, 1, 1});
+    arena_free(&f.arena);
 }
 
 static void one_machine_needs_no_list(void **state)
@@ -71,6 +71,7 @@ static void one_machine_needs_no_list(void **state)
     make(&f, 4, 1, (const int[]){2, 2}, 2);
     expect(&f, (const int[]){0, 0, 0, 0});
     assert_int_equal(f.plan.n_machines, 0);
+    arena_free(&f.arena);
 }
 
 static void a_large_stage_takes_whole_machines(void **state)
@@ -81,6 +82,7 @@ static void a_large_stage_takes_whole_machines(void **state)
     expect(&f, (const int[]){0, 1, 1, 2, 2});
     assert_int_equal(plan_stage_machines(&f.plan, &f.stages[1]), 2);
     assert_int_equal(plan_stage_machines(&f.plan, &f.stages[0]), 0);
+    arena_free(&f.arena);
 }
 
 static void the_largest_go_first_where_order_leaves_no_room(void **state)
@@ -90,10 +92,13 @@ static void the_largest_go_first_where_order_leaves_no_room(void **state)
     make(&f, 4, 2, (const int[]){1, 1, 4, 2},
             4); /* 1, 1 and 2 share; in order 4 has a machine too */
     expect(&f, (const int[]){0, 0, 1, 1, 1, 1, 0, 0});
+    arena_free(&f.arena);
     make(&f, 3, 2, (const int[]){1, 2, 1, 2}, 4);
     expect(&f, (const int[]){0, 0, 0, 1, 1, 1});
+    arena_free(&f.arena);
     make(&f, 3, 2, (const int[]){1, 1, 2, 2}, 4); /* in order the last 2 finds 1 and 1 free */
     expect(&f, (const int[]){0, 1, 0, 0, 1, 1});
+    arena_free(&f.arena);
 }
 
 static void no_room_is_told(void **state)
