@@ -5,4 +5,4 @@ cd "$(dirname "$0")/.."
 cmake --preset asan -DCMAKE_COMPILE_WARNING_AS_ERROR=ON >/dev/null
 cmake --build --preset asan -- -j "$(nproc)" --quiet
 # Brute force is slow with sanitizers: fewer instances.
-SHARDWRIGHT_INSTANCES=60 ctest --preset asan
+SHARDWRIGHT_INSTANCES=15 ctest --preset asan
