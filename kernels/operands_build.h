@@ -55,8 +55,10 @@ void build_activation(struct builder *b);
 void build_sample(struct builder *b);
 void build_copy(struct builder *b);
 void build_embedding(struct builder *b);
-/* Block tables over one pool in shuffled order, so that neighbours in a sequence are not in memory. */
-int32_t *build_blocks(struct builder *b, int64_t n);
+/* n sequences in turns of n_seqs rows, each with blocks of its own out of one pool in shuffled order, so that
+ * neighbours in a sequence are not in memory. */
+struct attention_seq *build_seqs(
+        struct builder *b, int64_t n, int64_t n_seqs, int64_t q_len, int64_t kv_len);
 void build_mla(struct builder *b);
 void build_mla_rope(struct builder *b);
 void build_router(struct builder *b);

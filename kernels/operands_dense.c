@@ -33,7 +33,7 @@ static struct operand_span attention_outputs(
     return i ? span_none() : span_f32(a->out, rows * op->dim[2] * op->dim[4]);
 }
 
-int32_t *build_blocks(struct builder *b, int64_t n)
+static int32_t *build_blocks(struct builder *b, int64_t n)
 {
     int32_t *order = ARENA_NEW(b->arena, int32_t, b->dev ? n : 1);
     for (int64_t i = 0; b->dev && i < n; i++) {
@@ -42,6 +42,18 @@ int32_t *build_blocks(struct builder *b, int64_t n)
         order[j] = (int32_t)i;
     }
     return order;
+}
+
+struct attention_seq *build_seqs(
+        struct builder *b, int64_t n, int64_t n_seqs, int64_t q_len, int64_t kv_len)
+{
+    int64_t per_seq = (kv_len + CASE_BLOCK_TOKENS - 1) / CASE_BLOCK_TOKENS;
+    const int32_t *order = build_blocks(b, n * per_seq);
+    struct attention_seq *seqs = ARENA_NEW(b->arena, struct attention_seq, b->dev ? n : 1);
+    for (int64_t i = 0; b->dev && i < n; i++)
+        seqs[i] = (struct attention_seq){
+                .row = i % n_seqs, .q_len = q_len, .kv_len = kv_len, .blocks = order + i * per_seq};
+    return seqs;
 }
 
 void build_attention(struct builder *b)
@@ -59,12 +71,7 @@ void build_attention(struct builder *b)
             .v = build_random(b, b->op->dtype, n_blocks * block, 1),
             .dtype = b->op->dtype,
             .block_tokens = CASE_BLOCK_TOKENS};
-    const int32_t *order = build_blocks(b, n_blocks);
-    struct attention_seq *seqs =
-            ARENA_NEW(b->arena, struct attention_seq, b->dev ? count * n_seqs : 1);
-    for (int64_t i = 0; b->dev && i < count * n_seqs; i++)
-        seqs[i] = (struct attention_seq){
-                .row = i % n_seqs, .q_len = q_len, .kv_len = dim[1], .blocks = order + i * per_seq};
+    const struct attention_seq *seqs = build_seqs(b, count * n_seqs, n_seqs, q_len, dim[1]);
     for (int i = 0; i < count; i++)
         b->out->args[i].attention = (struct attention_args){.q = q,
                 .ldq = width,

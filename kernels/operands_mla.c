@@ -42,12 +42,7 @@ void build_mla(struct builder *b)
                     .block_tokens = CASE_BLOCK_TOKENS},
             .n_seqs = (int)n_seqs,
             .scale = (float)(1 / sqrt((double)(nope + rope)))};
-    const int32_t *order = build_blocks(b, n_blocks);
-    struct attention_seq *seqs =
-            ARENA_NEW(b->arena, struct attention_seq, b->dev ? count * n_seqs : 1);
-    for (int64_t i = 0; b->dev && i < count * n_seqs; i++)
-        seqs[i] = (struct attention_seq){
-                .row = i % n_seqs, .q_len = q_len, .kv_len = dim[1], .blocks = order + i * per_seq};
+    const struct attention_seq *seqs = build_seqs(b, count * n_seqs, n_seqs, q_len, dim[1]);
     char *kv_b = build_random(b, args.dtype, count * weights, build_scale(rank));
     for (int64_t i = 0; i < count; i++) {
         args.kv_b = kv_b ? element_at(kv_b, args.dtype, i * weights) : NULL;
