@@ -11,9 +11,9 @@
 
 #include <math.h>
 
-/* Between two points the truth wanders this far beyond their intervals. */
 /* Distance of the quartiles of a normal distribution, in standard deviations. */
 #define IQR_OF_NORMAL 1.349
+/* Between two points the truth wanders this far beyond their intervals, past the edge that far. */
 #define WIDEN_BETWEEN 0.04
 #define WIDEN_EDGE    0.30
 

@@ -727,7 +727,6 @@ static bool search_range(struct hunt *h, int32_t most_labels)
     double below = h->below;
     int stages = h->n_stages > 0 ? h->n_stages : most_stages(h->pricing->instance);
     h->most_labels = most_labels;
-    h->by_devices = h->query->all;
     /* Prices for budgets that bind make a label's devices matter for its bound, too. */
     h->any_devices = !h->query->all && h->pricing->rest.by_cost.extra_all <= 0 && scarce(h, stages);
     h->by_devices = h->query->all || h->pricing->rest.by_cost.extra_all > 0;
