@@ -54,7 +54,7 @@ static bool try_layout(struct least_memory *out, struct arcs *arcs, const struct
             .in_flight = 1,
             .max_seqs = layout->split.attention_dp,
             .max_tokens = 64};
-    config.kv_blocks = (in->demand->max_len + PLAN_BLOCK_TOKENS - 1) / PLAN_BLOCK_TOKENS + 1;
+    config.kv_blocks = demand_longest_blocks(in->demand) + 1;
     struct partition_problem problem = {.name = "least_memory",
             .n_layers = n_layers,
             .n_stages = pp,

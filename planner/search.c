@@ -204,7 +204,7 @@ static void pose(struct partition_problem *out, struct search *s, const struct c
 /* One sequence of the longest kind: below that a plan cannot serve the workload. */
 static int64_t least_blocks(const struct search *s)
 {
-    return (s->in->demand->max_len + PLAN_BLOCK_TOKENS - 1) / PLAN_BLOCK_TOKENS + 1;
+    return demand_longest_blocks(s->in->demand) + 1;
 }
 
 /* As many blocks as fit beside the rest on every stage, and no more than can be of use. */
@@ -213,7 +213,7 @@ static int64_t widest_cache(const struct search *s, const struct candidate *c)
     const struct config *config = c->config;
     int groups = config->layout->split.attention_dp;
     int64_t seqs = ((int64_t)config->max_seqs * config->in_flight + groups - 1) / groups;
-    int64_t blocks = seqs * (least_blocks(s) - 1) + 1;
+    int64_t blocks = seqs * demand_longest_blocks(s->in->demand) + 1;
     for (int i = 0; i < config->pp; i++) {
         const struct stage_pick *pick = &c->replicas->stages[i];
         struct arc_price price =

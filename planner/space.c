@@ -182,21 +182,6 @@ static int ladder(int *out, int max, int64_t first, int64_t last)
     return n;
 }
 
-static int64_t blocks_of(double tokens)
-{
-    return (int64_t)ceil(tokens / PLAN_BLOCK_TOKENS);
-}
-
-/* What the sequences of a configuration need on average, and never less than the longest one. */
-static int64_t blocks_needed(const struct config *config, const struct demand *demand)
-{
-    int groups = config->layout->split.attention_dp;
-    double seqs = ceil((double)config->max_seqs * config->in_flight / groups);
-    int64_t mean = (int64_t)(seqs * (double)blocks_of(demand->prompt + demand->output / 2 + 1));
-    int64_t longest = blocks_of((double)demand->max_len) + 1;
-    return mean > longest ? mean : longest;
-}
-
 enum {
     LADDER = 16,
     MOST_SEQS = 256,
@@ -235,7 +220,9 @@ static void add_limits(struct configs *to, struct config config, const struct pl
             n_tokens = ladder(tokens, LADDER, f->max_tokens, f->max_tokens);
         for (int j = 0; j < n_tokens; j++) {
             config.max_tokens = tokens[j];
-            config.kv_blocks = f->kv_blocks > 0 ? f->kv_blocks : blocks_needed(&config, demand);
+            config.kv_blocks = f->kv_blocks > 0
+                                       ? f->kv_blocks
+                                       : demand_blocks(demand, seqs[i], config.in_flight, groups);
             struct steady steady;
             if (steady_of(&steady, demand, (double)seqs[i] / groups, tokens[j], groups))
                 add_config(to, &config);

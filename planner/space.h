@@ -38,8 +38,4 @@ MUST_CHECK bool space_configs(struct config_list *out, const struct layout *layo
         const struct planner_input *input, const struct demand *demand, struct arena *arena,
         struct err *err);
 
-enum {
-    PLAN_BLOCK_TOKENS = 16 /* of the paged cache */
-};
-
 #endif

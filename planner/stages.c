@@ -204,22 +204,6 @@ static int64_t work_bytes(struct stages *s, struct piece piece)
     return s->work[holds];
 }
 
-static int64_t blocks_of(double tokens)
-{
-    return (int64_t)ceil(tokens / PLAN_BLOCK_TOKENS);
-}
-
-/* As planner/space.c: what the mean sequences take, and never less than the longest one. */
-static int64_t blocks_needed(const struct stages *s, int limits, int in_flight)
-{
-    const struct stage_limits *l = &s->limits[limits];
-    double seqs = ceil((double)l->max_seqs * in_flight / l->groups);
-    int64_t mean =
-            (int64_t)(seqs * (double)blocks_of(s->demand->prompt + s->demand->output / 2 + 1));
-    int64_t longest = blocks_of((double)s->demand->max_len) + 1;
-    return mean > longest ? mean : longest;
-}
-
 static int64_t room_bytes(const struct stages *s, int kind, int config)
 {
     return s->input->cluster->kinds[kind].memory_bytes * s->layouts[config].split.threads;
@@ -231,8 +215,10 @@ static int most_in_flight(struct stages *s, struct piece piece)
                    - weight_bytes(s, s->config, piece.first_layer, piece.end_layer)
                    - work_bytes(s, piece);
     int64_t block = graph_kv_block_bytes(s->input->model, &s->split, piece, PLAN_BLOCK_TOKENS);
+    const struct stage_limits *l = &s->limits[s->at];
     int most = 0;
-    while (most < MOST_STAGES && blocks_needed(s, s->at, most + 1) * block <= room)
+    while (most < MOST_STAGES
+            && demand_blocks(s->demand, l->max_seqs, most + 1, l->groups) * block <= room)
         most++;
     return most;
 }
@@ -256,7 +242,7 @@ int64_t stages_kv_blocks(const struct stages *s, const struct pattern *pattern)
 {
     const struct stage_limits *l = &s->limits[pattern->limits];
     int64_t seqs = ((int64_t)l->max_seqs * pattern->in_flight + l->groups - 1) / l->groups;
-    int64_t blocks = seqs * blocks_of((double)s->demand->max_len) + 1;
+    int64_t blocks = seqs * demand_longest_blocks(s->demand) + 1;
     for (int i = 0; i < pattern->n_stages; i++) {
         const struct pattern_stage *at = &pattern->stages[i];
         struct split split = stages_split(s, at->kind, at->config);

@@ -48,6 +48,24 @@ static void prompts_only(
     out->pure = out->mixed;
 }
 
+static int64_t blocks_of(double tokens)
+{
+    return (int64_t)ceil(tokens / PLAN_BLOCK_TOKENS);
+}
+
+int64_t demand_longest_blocks(const struct demand *demand)
+{
+    return blocks_of((double)demand->max_len);
+}
+
+int64_t demand_blocks(const struct demand *demand, int max_seqs, int in_flight, int n_groups)
+{
+    double seqs = ceil((double)max_seqs * in_flight / n_groups);
+    int64_t mean = (int64_t)(seqs * (double)blocks_of(demand->prompt + demand->output / 2 + 1));
+    int64_t longest = demand_longest_blocks(demand) + 1;
+    return mean > longest ? mean : longest;
+}
+
 bool steady_of(
         struct steady *out, const struct demand *demand, double seqs, int max_tokens, int n_groups)
 {

@@ -21,6 +21,14 @@ struct demand {
 };
 void demand_of(struct demand *out, const struct requests *requests);
 
+enum {
+    PLAN_BLOCK_TOKENS = 16 /* of the paged cache */
+};
+/* KV blocks of the longest sequence. */
+int64_t demand_longest_blocks(const struct demand *demand);
+/* Of one attention-dp group: what its mean sequences hold, and room for the longest one and a block. */
+int64_t demand_blocks(const struct demand *demand, int max_seqs, int in_flight, int n_groups);
+
 /* The two kinds of steps of one attention-dp group, and how they mix. */
 struct steady {
     struct step_shape pure, mixed; /* mixed.prefill points at seq: use in place, do not copy */
