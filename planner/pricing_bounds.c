@@ -1,0 +1,190 @@
+/*
+ * For limits l and f micro-batches in flight, with weights w and group sizes g, three sums over the layers
+ * that are still to be placed bound what a label can become:
+ *
+ *     work(i)  least sum of (stage time x weight of its devices)   pace >= every stage's time, so
+ *              cost x pace >= cost so far x pace + work(i); where the service objective caps the sum of
+ *              times, what they exceed it by counts m times (Lagrange), with the m that bounds best
+ *     cost(i)  least weight of devices                 cost x pace >= (cost so far + cost(i)) x pace
+ *     time(i)  least sum of stages and hand-overs      pace >= (time so far + time(i)) / f
+ *
+ * One micro-batch in flight has the sum as its pace, so that only (cost, sum) are labels; with as many in
+ * flight as stages the slowest stage is the third.
+ */
+#include "planner/pricing_hunt.h"
+
+#include <math.h>
+#include <string.h>
+
+/* Fills a weighed rest for its multiplier; returns the bound for the whole model. */
+static double find_weighed(struct hunt *h, struct weighed *out, bool by_work)
+{
+    struct pricing *p = h->pricing;
+    const int *shapes = price_table_shapes(p->table);
+    int n = price_table_n_shapes(p->table);
+    int last = p->instance->n_layers;
+    for (int s = 0; s < n; s++) {
+        struct piece_least *least = &p->least[s];
+        least->value = HUGE_VAL;
+        for (int w = 0; w < h->n_ways; w++) {
+            const struct way *way = &p->ways[w];
+            const struct instance_price *at = &way->prices[s];
+            double time = at->us + at->send_us;
+            double value = (by_work ? at->us * way->cost : way->cost) + out->multiplier * time
+                           + out->extra[way->kind] * way->devices;
+            if (value < least->value && hunt_arc_fits(h, at)) {
+                least->value = value;
+                least->value_time = time;
+                least->way = w;
+            }
+        }
+    }
+    out->rest[last] = out->time[last] = 0;
+    for (int first = last - 1; first >= 0; first--) {
+        out->rest[first] = HUGE_VAL;
+        for (int end = first + 1; end <= last; end++) {
+            const struct piece_least *at = &p->least[price_table_shape(shapes, last, first, end)];
+            if (at->value + out->rest[end] < out->rest[first]) {
+                out->rest[first] = at->value + out->rest[end];
+                out->time[first] = at->value_time + out->time[end];
+                out->next[first] = end;
+                out->way[first] = at->way;
+            }
+        }
+    }
+    double spent = out->multiplier > 0 ? out->multiplier * out->cap_us : 0;
+    return out->rest[0] - spent - out->extra_all;
+}
+
+enum {
+    MULTIPLIERS = 8 /* tried for one bound */
+};
+
+/* The multiplier whose bound is highest, where the path just meets the cap; enough ends the search. */
+double hunt_weigh_work(struct hunt *h, struct weighed *out, double enough)
+{
+    out->multiplier = 0;
+    double best = find_weighed(h, out, true);
+    double best_at = 0;
+    double lo = 0;
+    double hi = HUGE_VAL;
+    double step = best / out->cap_us;
+    for (int i = 0; i < MULTIPLIERS && isfinite(best) && step > 0 && best < enough; i++) {
+        bool over = out->time[0] > out->cap_us;
+        if (!over && out->multiplier == 0)
+            return best;
+        if (over)
+            lo = out->multiplier;
+        else
+            hi = out->multiplier;
+        out->multiplier = isinf(hi) ? fmax(2 * lo, step) : (lo + hi) / 2;
+        double bound = find_weighed(h, out, true);
+        if (bound > best) {
+            best = bound;
+            best_at = out->multiplier;
+        }
+    }
+    if (out->multiplier != best_at && best < enough) {
+        out->multiplier = best_at;
+        find_weighed(h, out, true);
+    }
+    return best;
+}
+
+enum {
+    CLIMBS = 24 /* steps towards the best multipliers */
+};
+
+/* Shares by which the path of least value exceeds the time (first) and the budgets; returns their squares. */
+static double excess(const struct hunt *h, const struct weighed *at, double *over)
+{
+    const struct instance *in = h->pricing->instance;
+    double devices[INSTANCE_KINDS] = {0};
+    for (int l = 0; l < in->n_layers; l = at->next[l]) {
+        const struct way *way = &h->pricing->ways[at->way[l]];
+        devices[way->kind] += way->devices;
+    }
+    over[0] = isinf(at->cap_us) ? 0 : at->time[0] / at->cap_us - 1;
+    double squares = over[0] > 0 || at->multiplier > 0 ? over[0] * over[0] : 0;
+    for (int k = 0; k < in->n_kinds; k++) {
+        over[1 + k] = devices[k] / fmax(1, (double)h->pricing->instance->kinds[k].devices) - 1;
+        if (over[1 + k] > 0 || at->extra[k] > 0)
+            squares += over[1 + k] * over[1 + k];
+    }
+    return squares;
+}
+
+/* Sets multipliers a step further along the excess; each is at least 0. */
+static void climb(const struct hunt *h, struct weighed *at, const double *over, double step)
+{
+    const struct instance *in = h->pricing->instance;
+    if (!isinf(at->cap_us))
+        at->multiplier = fmax(0, at->multiplier + step * over[0] / at->cap_us);
+    at->extra_all = 0;
+    for (int k = 0; k < in->n_kinds; k++) {
+        double there = fmax(1, (double)h->pricing->instance->kinds[k].devices);
+        at->extra[k] = fmax(0, at->extra[k] + step * over[1 + k] / there);
+        at->extra_all += at->extra[k] * (double)h->pricing->instance->kinds[k].devices;
+    }
+}
+
+/* As weigh, for cost, with budgets: subgradient steps of Polyak's length towards `enough`. */
+double hunt_weigh_cost(struct hunt *h, struct weighed *out, double enough)
+{
+    out->multiplier = out->extra_all = 0;
+    memset(out->extra, 0, sizeof out->extra);
+    double best = find_weighed(h, out, false);
+    struct weighed best_at = *out;
+    double goal = isfinite(enough) ? enough : 2 * best;
+    double over[INSTANCE_KINDS + 1];
+    for (int i = 0; i < CLIMBS && isfinite(best) && best < enough; i++) {
+        double squares = excess(h, out, over);
+        double bound = out->rest[0] - out->extra_all
+                       - (out->multiplier > 0 ? out->multiplier * out->cap_us : 0);
+        if (squares <= 0)
+            break;
+        climb(h, out, over, fmax(goal * 1.01 - bound, 0) / squares);
+        bound = find_weighed(h, out, false);
+        if (bound > best) {
+            best = bound;
+            best_at = *out;
+        }
+    }
+    *out = best_at;
+    if (isfinite(best) && best < enough)
+        find_weighed(h, out, false);
+    return best;
+}
+
+/* Least cost, time and busy time from each boundary on; false when no path is left. */
+bool hunt_find_rest(struct hunt *h)
+{
+    struct pricing *p = h->pricing;
+    struct rest *rest = &p->rest;
+    const int *shapes = price_table_shapes(p->table);
+    int n = price_table_n_shapes(p->table);
+    int last = p->instance->n_layers;
+    for (int s = 0; s < n; s++) {
+        struct piece_least *least = &p->least[s];
+        least->cost = least->time = least->busy = HUGE_VAL;
+        for (int w = 0; w < h->n_ways; w++) {
+            const struct instance_price *at = &p->ways[w].prices[s];
+            if (!hunt_arc_fits(h, at))
+                continue;
+            least->cost = fmin(least->cost, p->ways[w].cost);
+            least->time = fmin(least->time, at->us + at->send_us);
+            least->busy = fmin(least->busy, at->us);
+        }
+    }
+    rest->cost[last] = rest->time[last] = rest->busy[last] = 0;
+    for (int first = last - 1; first >= 0; first--) {
+        rest->cost[first] = rest->time[first] = rest->busy[first] = HUGE_VAL;
+        for (int end = first + 1; end <= last; end++) {
+            const struct piece_least *at = &p->least[price_table_shape(shapes, last, first, end)];
+            rest->cost[first] = fmin(rest->cost[first], at->cost + rest->cost[end]);
+            rest->time[first] = fmin(rest->time[first], at->time + rest->time[end]);
+            rest->busy[first] = fmin(rest->busy[first], at->busy + rest->busy[end]);
+        }
+    }
+    return isfinite(rest->cost[0]);
+}

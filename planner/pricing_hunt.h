@@ -1,0 +1,112 @@
+/*
+ * pricing_hunt - the inside of pricing.c: one search for patterns of given limits and numbers of stages.
+ * pricing_bounds.c says what labels can become at best, pricing_labels.c makes and files them.
+ */
+#ifndef PLANNER_PRICING_HUNT_H
+#define PLANNER_PRICING_HUNT_H
+
+#include "planner/pricing.h"
+
+enum {
+    MOST_LABELS = 1500000 /* alive and dead, of one search: 120 MB */
+};
+
+/* A kind and a configuration that go together, under the limits at hand. */
+struct way {
+    int kind, config, devices;
+    double cost;                         /* weight of the devices of one stage */
+    const struct instance_price *prices; /* by shape */
+};
+
+struct label {
+    double cost, slowest, sum;
+    uint16_t devices[INSTANCE_KINDS];
+    int32_t parent, next; /* index; -1 = none. next: at the same stage count and boundary */
+    int16_t kind, config, first, n_stages;
+};
+
+/* Least sums of (work or cost) + multiplier x time from each boundary on, and the time of that path. */
+struct weighed {
+    double *rest, *time;
+    double multiplier;
+    double cap_us; /* of the whole time */
+    /* by_cost: what a device of each kind costs more, for budgets that bind; and the path's devices. */
+    double extra[INSTANCE_KINDS], extra_all; /* extra_all: of all there are */
+    int *next, *way;
+};
+
+/* What remains from each boundary on, at least. */
+struct rest {
+    double *cost, *time, *busy; /* busy: stage times without hand-overs */
+    struct weighed by_work, by_cost;
+};
+
+/* The least of each over all ways that fit, for a piece of each shape. */
+struct piece_least {
+    double value, value_time, cost, time, busy;
+    int way; /* of the least value */
+};
+
+/* What does not depend on weights. */
+struct limits_facts {
+    bool possible;    /* some path meets the service objective */
+    double *least_us; /* [config][kind]: of a stage per layer; HUGE_VAL = never fits */
+};
+
+struct pricing {
+    const struct instance *instance;
+    struct price_table *table;
+    struct arena arena;
+    struct limits_facts *facts;
+    struct label *labels;
+    int32_t n_labels, cap_labels;
+    int32_t *heads; /* [stages][boundary] */
+    struct rest rest;
+    struct piece_least *least; /* by shape */
+    bool stages_bind;          /* a pattern may have fewer stages than layers */
+    struct way *ways;
+};
+
+/* One search: limits, stages and what is looked for. */
+struct hunt {
+    struct pricing *pricing;
+    const struct pricing_query *query;
+    int limits, in_flight, n_stages; /* n_stages 0: any number, one micro-batch in flight */
+    int n_ways;
+    double served;          /* requests a second at a pace of 1 us */
+    double from_us, cap_us; /* of the pace: what is looked for lies between */
+    double cheapest_cost;
+    int32_t most_labels;
+    bool by_devices; /* dominance looks at every kind of device, not only at their weight */
+    int most_devices[INSTANCE_KINDS]; /* of each kind in one stage */
+    bool any_devices;                 /* budgets are left out: what is found is only a bound */
+    double below;                     /* ratio x served that must be beaten */
+    int32_t best;                     /* label */
+    int first_item;                   /* of these limits in the answer */
+    struct pricing_answer *out;
+    struct arena *arena;
+};
+/* Most stages of a pattern. */
+int hunt_most_stages(const struct instance *in);
+
+static inline bool hunt_arc_fits(const struct hunt *h, const struct instance_price *price)
+{
+    return price->most_in_flight >= h->in_flight && price->us <= h->cap_us;
+}
+
+/* Fill the rests of a hunt; the first two return what every pattern has at least, and end early where that
+ * is `enough`. hunt_find_rest: false when no path is left. */
+double hunt_weigh_work(struct hunt *h, struct weighed *out, double enough);
+double hunt_weigh_cost(struct hunt *h, struct weighed *out, double enough);
+bool hunt_find_rest(struct hunt *h);
+
+/* All labels of a range of paces; false when there would be more than most_labels. */
+bool hunt_search(struct hunt *h, int32_t most_labels);
+/* Whether the query's effort is used up. */
+bool hunt_spent(const struct hunt *h);
+/* The best label becomes the pattern of its limits: labels do not outlive the next search. */
+void hunt_keep_best(struct hunt *h);
+/* A copy of the pattern joins the answer. */
+void hunt_add_pattern(struct hunt *h, const struct pattern *pattern);
+
+#endif

@@ -1,0 +1,324 @@
+#include "planner/pricing_hunt.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* A pace that no completion of a label at a boundary beats. */
+static double least_pace(const struct hunt *h, const struct label *label, int at)
+{
+    const struct rest *rest = &h->pricing->rest;
+    double pace = (label->sum + rest->time[at]) / h->in_flight;
+    if (h->n_stages == 0)
+        return pace;
+    int left = h->n_stages - label->n_stages;
+    pace = fmax(pace, label->slowest);
+    return left > 0 ? fmax(pace, rest->busy[at] / left) : pace;
+}
+
+static bool beats(
+        const struct hunt *h, const struct pattern *p, double rate, const struct label *label)
+{
+    if (p->requests_per_s < rate || h->pricing->instance->limits[p->limits].role != h->query->role)
+        return false;
+    for (int k = 0; k < h->pricing->instance->n_kinds; k++)
+        if (p->devices[k] > label->devices[k])
+            return false;
+    return true;
+}
+
+/* Whether a known pattern takes no more devices than a label has already and serves at least a rate. */
+static bool outdone(const struct hunt *h, const struct label *label, double rate)
+{
+    for (int i = 0; i < h->out->n; i++)
+        if (beats(h, &h->out->items[i], rate, label))
+            return true;
+    for (int i = 0; i < h->query->n_known; i++)
+        if (beats(h, &h->query->known[i], rate, label))
+            return true;
+    return false;
+}
+
+/* What the rest costs at least, given the time and the devices that are left. */
+static double priced_rest(const struct hunt *h, const struct label *label, int at)
+{
+    const struct weighed *by_cost = &h->pricing->rest.by_cost;
+    double more = by_cost->rest[at] - by_cost->extra_all;
+    if (by_cost->multiplier > 0)
+        more += by_cost->multiplier * (label->sum - by_cost->cap_us);
+    for (int k = 0; by_cost->extra_all > 0 && k < h->pricing->instance->n_kinds; k++)
+        more += by_cost->extra[k] * label->devices[k];
+    return more;
+}
+
+/* Whether no completion of a label can be of use. */
+static bool hopeless(const struct hunt *h, const struct label *label, int at)
+{
+    const struct rest *rest = &h->pricing->rest;
+    if (isinf(rest->cost[at]))
+        return true;
+    double pace = least_pace(h, label, at);
+    if (pace > h->cap_us)
+        return true;
+    pace = fmax(pace, h->from_us);
+    double more = rest->cost[at];
+    double work = rest->by_work.rest[at];
+    if (rest->by_work.multiplier > 0)
+        work += rest->by_work.multiplier * (label->sum - rest->by_work.cap_us);
+    more = fmax(more, priced_rest(h, label, at));
+    if (h->n_stages > 0)
+        more = fmax(more, (h->n_stages - label->n_stages) * h->cheapest_cost);
+    if (h->query->all) {
+        /* served / T - cost >= -loss for some pace T in [pace, cap]; rounding may not lose one. */
+        double over = label->cost - h->query->loss;
+        double slack = 1e-9 * h->served;
+        return (over > 0 && over * pace + work > h->served + slack)
+               || (over + more) * pace > h->served + slack || outdone(h, label, h->served / pace);
+    }
+    return fmax(label->cost * pace + work, (label->cost + more) * pace) >= h->below;
+}
+
+static int stages_left(const struct hunt *h, const struct label *label)
+{
+    int most = h->n_stages > 0 ? h->n_stages : hunt_most_stages(h->pricing->instance);
+    return most - label->n_stages;
+}
+
+/* Whether whatever may follow b may follow a, as far as devices go. More of a kind is no harm when there are
+ * enough for all stages to come, unless every pattern counts. */
+static bool spares_devices(const struct hunt *h, const struct label *a, const struct label *b)
+{
+    const struct instance *in = h->pricing->instance;
+    int64_t left = stages_left(h, a);
+    for (int k = 0; k < in->n_kinds; k++)
+        if (a->devices[k] > b->devices[k]
+                && (h->query->all
+                        || a->devices[k] + left * h->most_devices[k]
+                                   > h->pricing->instance->kinds[k].devices))
+            return false;
+    return true;
+}
+
+static bool dominates(const struct hunt *h, const struct label *a, const struct label *b)
+{
+    if (a->sum > b->sum || a->slowest > b->slowest || a->cost > b->cost)
+        return false;
+    if (h->n_stages == 0 && a->n_stages > b->n_stages && h->pricing->stages_bind)
+        return false;
+    return !h->by_devices || spares_devices(h, a, b);
+}
+
+bool hunt_spent(const struct hunt *h)
+{
+    return h->query->effort > 0 && h->out->labels + h->pricing->n_labels >= h->query->effort;
+}
+
+static bool reserve_label(struct pricing *p)
+{
+    if (p->n_labels < p->cap_labels)
+        return true;
+    int32_t cap = p->cap_labels > 0 ? p->cap_labels * 2 : 4096;
+    struct label *grown =
+            cap <= 2 * MOST_LABELS ? realloc(p->labels, sizeof *grown * (size_t)cap) : NULL;
+    if (grown == NULL)
+        return false;
+    p->labels = grown;
+    p->cap_labels = cap;
+    return true;
+}
+
+/* Files a label unless another one is as good; drops those that it beats. False: out of labels. */
+static bool file_label(struct hunt *h, const struct label *label, int32_t *head)
+{
+    struct pricing *p = h->pricing;
+    if (p->n_labels >= h->most_labels || !reserve_label(p))
+        return false;
+    int32_t *link = head;
+    for (int32_t at = *head; at >= 0; at = p->labels[at].next) {
+        struct label *other = &p->labels[at];
+        if (dominates(h, other, label))
+            return true;
+        if (dominates(h, label, other))
+            *link = other->next;
+        else
+            link = &other->next;
+    }
+    int32_t index = p->n_labels++;
+    p->labels[index] = *label;
+    p->labels[index].next = -1;
+    *link = index;
+    return true;
+}
+
+static bool too_many_devices(const struct hunt *h, const struct label *label, const struct way *way)
+{
+    if (h->any_devices)
+        return false;
+    int64_t there = h->pricing->instance->kinds[way->kind].devices;
+    int64_t taken = (int64_t)label->devices[way->kind] + way->devices;
+    return taken > there || taken > UINT16_MAX;
+}
+
+/* A label that has one more stage: layers [first, .) at `price`, in `way`. */
+static struct label label_after(const struct hunt *h, int32_t from, int first,
+        const struct way *way, const struct instance_price *price)
+{
+    struct label label = h->pricing->labels[from];
+    label.cost += way->cost;
+    label.sum += price->us + price->send_us;
+    if (h->n_stages > 0)
+        label.slowest = fmax(label.slowest, price->us);
+    if (label.devices[way->kind] < UINT16_MAX - way->devices)
+        label.devices[way->kind] = (uint16_t)(label.devices[way->kind] + way->devices);
+    label.parent = from;
+    label.kind = (int16_t)way->kind;
+    label.config = (int16_t)way->config;
+    label.first = (int16_t)first;
+    label.n_stages = (int16_t)(label.n_stages + 1);
+    return label;
+}
+
+/* All stages that may follow a label at a boundary. */
+static bool extend(struct hunt *h, int32_t from, int first)
+{
+    struct pricing *p = h->pricing;
+    int last = p->instance->n_layers;
+    int side = last + 1;
+    int stages = p->labels[from].n_stages + 1;
+    if (stages > hunt_most_stages(p->instance))
+        return true;
+    int end_from = h->n_stages > 0 && stages == h->n_stages ? last : first + 1;
+    int end_to = h->n_stages > 0 ? last - (h->n_stages - stages) : last;
+    const int *shapes = price_table_shapes(p->table);
+    for (int w = 0; w < h->n_ways; w++) {
+        const struct way *way = &p->ways[w];
+        if (too_many_devices(h, &p->labels[from], way))
+            continue;
+        for (int end = end_from; end <= end_to; end++) {
+            const struct instance_price *price =
+                    &way->prices[price_table_shape(shapes, last, first, end)];
+            if (!hunt_arc_fits(h, price))
+                continue;
+            struct label label = label_after(h, from, first, way, price);
+            if (hopeless(h, &label, end))
+                continue;
+            int row = h->n_stages > 0 ? stages : 0;
+            if (!file_label(h, &label, &p->heads[row * side + end]))
+                return false;
+        }
+    }
+    return true;
+}
+
+void hunt_add_pattern(struct hunt *h, const struct pattern *pattern)
+{
+    struct pricing_answer *out = h->out;
+    struct pattern copy = *pattern;
+    copy.stages = ARENA_NEW(h->arena, struct pattern_stage, pattern->n_stages);
+    memcpy(copy.stages, pattern->stages, sizeof *copy.stages * (size_t)pattern->n_stages);
+    if (out->n % 64 == 0)
+        out->items = arena_grow(h->arena, out->items, out->n, out->n + 64, sizeof *out->items);
+    out->items[out->n++] = copy;
+}
+
+static void take_pattern(struct hunt *h, int32_t index)
+{
+    struct pricing *p = h->pricing;
+    const struct label *label = &p->labels[index];
+    struct pattern pattern = {.limits = h->limits,
+            .in_flight = h->n_stages > 0 ? h->n_stages : 1,
+            .n_stages = label->n_stages};
+    struct pattern_stage stages[INSTANCE_STAGES];
+    pattern.stages = stages;
+    int end = p->instance->n_layers;
+    for (int s = pattern.n_stages - 1; s >= 0; s--) {
+        pattern.stages[s] = (struct pattern_stage){label->kind, label->config, label->first, end};
+        end = label->first;
+        label = &p->labels[label->parent];
+    }
+    if (!pattern_price(&pattern, p->instance, p->table))
+        return; /* the cap by a rounding error: the sums were added in another order */
+    hunt_add_pattern(h, &pattern);
+}
+
+void hunt_keep_best(struct hunt *h)
+{
+    if (h->best < 0)
+        return;
+    h->out->n = h->first_item;
+    take_pattern(h, h->best);
+    h->best = -1;
+}
+
+static void judge_complete(struct hunt *h, int32_t index)
+{
+    const struct label *label = &h->pricing->labels[index];
+    double pace = fmax(label->slowest, label->sum / h->in_flight);
+    if (pace > h->cap_us)
+        return;
+    if (h->query->all) {
+        if (!outdone(h, label, h->served / pace)
+                && h->served / pace - label->cost >= -h->query->loss - 1e-9 * h->served / pace)
+            take_pattern(h, index);
+        return;
+    }
+    if (label->cost * pace < h->below) {
+        h->below = label->cost * pace;
+        h->best = index;
+    }
+}
+
+/* Labels from layer 0 on; false when there are too many. */
+static bool search_labels(struct hunt *h)
+{
+    struct pricing *p = h->pricing;
+    int last = p->instance->n_layers;
+    int side = last + 1;
+    int rows = h->n_stages > 0 ? h->n_stages : 0;
+    for (int i = 0; i < (rows + 1) * side; i++)
+        p->heads[i] = -1;
+    p->n_labels = 0;
+    struct label root = {.parent = -1, .next = -1};
+    if (hopeless(h, &root, 0))
+        return true;
+    bool ok = file_label(h, &root, &p->heads[0]);
+    for (int row = 0; row <= rows && ok; row++)
+        for (int at = row; at < last && ok; at++)
+            for (int32_t i = p->heads[row * side + at]; i >= 0 && ok; i = p->labels[i].next) {
+                ok = (row == rows && rows > 0) || extend(h, i, at);
+            }
+    for (int32_t i = p->heads[rows * side + last]; i >= 0; i = p->labels[i].next)
+        judge_complete(h, i);
+    h->out->labels += p->n_labels;
+    return ok;
+}
+
+/* With few devices of a kind, a label that takes fewer of them may go where a cheaper one may not. */
+static bool scarce(const struct hunt *h, int stages)
+{
+    for (int w = 0; w < h->n_ways; w++) {
+        const struct way *way = &h->pricing->ways[w];
+        if (h->pricing->instance->kinds[way->kind].devices < (int64_t)stages * way->devices)
+            return true;
+    }
+    return false;
+}
+
+/* Labels without budgets first: when even these find nothing there is nothing. False: out of labels. */
+bool hunt_search(struct hunt *h, int32_t most_labels)
+{
+    double below = h->below;
+    int stages = h->n_stages > 0 ? h->n_stages : hunt_most_stages(h->pricing->instance);
+    h->most_labels = most_labels;
+    /* Prices for budgets that bind make a label's devices matter for its bound, too. */
+    h->any_devices = !h->query->all && h->pricing->rest.by_cost.extra_all <= 0 && scarce(h, stages);
+    h->by_devices = h->query->all || h->pricing->rest.by_cost.extra_all > 0;
+    bool ok = search_labels(h);
+    if (!h->any_devices || !ok || h->best < 0)
+        return ok;
+    h->best = -1;
+    h->below = below;
+    h->any_devices = false;
+    h->by_devices = true;
+    return search_labels(h);
+}
