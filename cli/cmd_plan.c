@@ -5,6 +5,7 @@
 
 #include "cli/costs.h"
 #include "cli/plan_json.h"
+#include "cli/plan_show.h"
 #include "cli/plan_sweep.h"
 #include "cli/plan_table.h"
 #include "core/file.h"
@@ -14,7 +15,7 @@
 #include "planner/what_if.h"
 
 struct plan_options {
-    const char *cluster, *workload, *db, *force, *out, *export_lp, *sweep, *table;
+    const char *cluster, *workload, *db, *force, *robust, *out, *export_lp, *sweep, *table;
     const char *const *what_if;
     int n_what_if;
     int dtype, kv_dtype, objective, simulate;
@@ -44,6 +45,9 @@ static const struct opt opts[] = {
         {"force", 0, OPT_STRING, AT(force), .value = "KEY=VALUE,...",
                 .help = "insist on tp, pp, dp, ep, adp, threads, layers (10+18), max_seqs, "
                         "max_tokens, in_flight or kv_blocks"},
+        {"robust", 0, OPT_STRING, AT(robust), .value = "COSTS",
+                .help = "the plan that loses least whether costs are as told or worse: intervals, "
+                        "1.3x, network=1.5x, compute=1.2x"},
         {"what-if", 0, OPT_STRINGS, AT(what_if), AT(n_what_if), .value = "TARGET=VALUE",
                 .help = "another cluster: h200.memory=2x, .compute, .bandwidth, .price, .count, "
                         "link.ib.bandwidth=50GB/s, .latency; may be given again"},
@@ -63,7 +67,8 @@ static const struct opt opts[] = {
         {"simulate", 0, OPT_INT, AT(simulate), .value = "N", .min = 1, .max = 1000, .def = "8",
                 .help = "layouts whose plans are simulated on the workload"},
         {"explain", 0, OPT_FLAG, AT(explain),
-                .help = "print every stage and where its memory goes"},
+                .help = "print every stage, and what one more device, GB or GB/s would buy: the "
+                        "plan is solved again for each"},
         {"export-lp", 0, OPT_STRING, AT(export_lp), .value = "FILE",
                 .help = "write the last integer program in LP format"},
         {"output", 'o', OPT_STRING, AT(out), .value = "FILE",
@@ -71,90 +76,6 @@ static const struct opt opts[] = {
         {NULL},
 };
 #undef AT
-
-static void print_stages(const struct plan *plan)
-{
-    char weights[32];
-    char kv[32];
-    char work[32];
-    char step[32];
-    puts("\n  replica stage layers     kind         ranks    weights         KV       work       "
-         "step");
-    for (int r = 0; r < plan->n_replicas; r++)
-        for (int s = 0; s < plan->replicas[r].n_stages; s++) {
-            const struct plan_stage *stage = &plan->replicas[r].stages[s];
-            char layers[32];
-            snprintf(layers, sizeof layers, "%d-%d", stage->first_layer, stage->end_layer - 1);
-            printf("  %7d %5d %-10s %-12s %5d %10s %10s %10s %10s\n", r, s, layers, stage->kind,
-                    stage->n_ranks, str_show_bytes(weights, (double)stage->weight_bytes),
-                    str_show_bytes(kv, (double)stage->kv_bytes),
-                    str_show_bytes(work, (double)stage->work_bytes),
-                    str_show_us(step, stage->step_us));
-        }
-}
-
-static void print_certificate(const struct plan *plan)
-{
-    bool latency = strcmp(plan->certificate.objective, "output_tokens_per_s") != 0;
-    char value[32];
-    char bound[32];
-    snprintf(value, sizeof value, "%.5g", plan->certificate.value);
-    snprintf(bound, sizeof bound, "%.5g", plan->certificate.bound);
-    if (latency) {
-        str_show_us(value, plan->certificate.value);
-        str_show_us(bound, plan->certificate.bound);
-    }
-    printf("  program      steady state %s %s, no %splan beats %s: gap %.2f %%\n",
-            plan->certificate.objective, value, plan->certificate.forced ? "such " : "", bound,
-            plan->certificate.gap_frac * 100);
-    printf("               %lld integer programs, %lld nodes",
-            (long long)plan->certificate.programs, (long long)plan->certificate.nodes);
-    if (plan->certificate.solve_s > 0)
-        printf(", %.2f s", plan->certificate.solve_s);
-    printf("; %s\n", plan->certificate.oracle);
-}
-
-static void print_runners_up(const struct plan *plan)
-{
-    if (plan->n_runners_up == 0)
-        return;
-    puts("\n  tokens/s    TTFT p50    TPOT p50     memory   behind  next best plans");
-    for (int i = 0; i < plan->n_runners_up; i++) {
-        const struct plan_runner_up *r = &plan->runners_up[i];
-        char ttft[32];
-        char tpot[32];
-        char memory[32];
-        printf("  %8.1f  %10s  %10s %10s  %6.1f%%  %s\n", r->output_tokens_per_s,
-                str_show_us(ttft, r->ttft_p50_us), str_show_us(tpot, r->tpot_p50_us),
-                str_show_bytes(memory, (double)r->memory_bytes), r->loses_frac * 100, r->what);
-        printf("%60s%s\n", "", r->why);
-    }
-}
-
-static void print_summary(const struct plan *plan, bool explain, bool measured)
-{
-    const struct plan_figures *f = &plan->predicted;
-    char a[32];
-    char b[32];
-    printf("%s on %s\n  plan         %s\n", plan->model, plan->cluster, plan->name);
-    printf("  predicted    %.1f output tokens/s (%.1f to %.1f), %.3g requests/s, done in %.3g s\n",
-            f->output_tokens_per_s, f->output_tokens_per_s * f->lo_frac,
-            f->output_tokens_per_s * f->hi_frac, f->requests_per_s, f->makespan_s);
-    printf("  TTFT         median %s, p99 %s\n", str_show_us(a, f->ttft_p50_us),
-            str_show_us(b, f->ttft_p99_us));
-    printf("  TPOT         median %s, p99 %s\n", str_show_us(a, f->tpot_p50_us),
-            str_show_us(b, f->tpot_p99_us));
-    printf("  memory       %s in the fullest rank of %d\n",
-            str_show_bytes(a, (double)f->memory_bytes), plan->n_ranks);
-    printf("  bottleneck   %s\n  binding      %s\n", plan->bottleneck, plan->binding);
-    print_certificate(plan);
-    if (!measured)
-        puts("  costs        from datasheet figures, nothing was measured: see `shardwright "
-             "profile`");
-    if (explain)
-        print_stages(plan);
-    print_runners_up(plan);
-}
 
 /* What the files say, as the planner wants it. */
 struct plan_files {
@@ -225,12 +146,15 @@ static bool run(struct cli *cli, void *options)
             .kv_dtype = (enum dtype)(o->kv_dtype > 0 ? o->kv_dtype - 1 : o->dtype),
             .deterministic = o->deterministic,
             .reproducible = o->reproducible,
+            .explain = o->explain,
             .simulate_best = o->simulate,
             .time_limit_s = o->time_limit_s,
             .export_lp = o->export_lp};
     if (!read_files(&files, cli, o) || !change_files(&files, cli, o))
         return false;
     if (o->force != NULL && !plan_force_parse(&input.force, o->force, cli->arena, cli->err))
+        return false;
+    if (o->robust != NULL && !plan_inflation_parse(&input.robust, o->robust, cli->arena, cli->err))
         return false;
     input.model = &files.model;
     input.cluster = &files.cluster;
@@ -252,7 +176,7 @@ static bool run(struct cli *cli, void *options)
     if (cli->json)
         plan_print_json(&plan, files.n_profiles > 0);
     else
-        print_summary(&plan, o->explain, files.n_profiles > 0);
+        plan_show_text(&plan, o->explain, files.n_profiles > 0, cli->arena);
     return true;
 }
 

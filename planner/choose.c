@@ -192,12 +192,9 @@ static int pick_finalists(const struct candidate **out, int most, const struct s
     return n;
 }
 
-static bool simulate_one(struct finalist *f, const struct candidate *candidate,
-        const struct planner_input *input, struct cost_model *costs, struct arena *arena,
-        struct err *err)
+bool choose_simulate(struct finalist *f, const struct planner_input *input,
+        struct cost_model *costs, struct arena *arena, struct err *err)
 {
-    f->candidate = candidate;
-    choose_build(&f->plan, candidate, input, costs, arena);
     struct simulate_input sim = {
             &f->plan, input->workload, input->requests, costs, SIMULATED_REQUESTS};
     if (!simulate_run(&f->sim, &sim, arena, err))
@@ -210,11 +207,30 @@ static bool simulate_one(struct finalist *f, const struct candidate *candidate,
     return true;
 }
 
+bool choose_add(int *at, struct choice *choice, const struct candidate *candidate,
+        const struct solve *solve, struct arena *arena, struct err *err)
+{
+    if (choice->n == choice->cap) {
+        choice->cap = choice->cap > 0 ? 2 * choice->cap : 16;
+        choice->items =
+                arena_grow(arena, choice->items, choice->n, choice->cap, sizeof *choice->items);
+    }
+    struct finalist *f = &choice->items[choice->n];
+    *f = (struct finalist){.candidate = candidate};
+    choose_build(&f->plan, candidate, solve->input, solve->costs, arena);
+    for (*at = 0; *at < choice->n; ++*at)
+        if (strcmp(choice->items[*at].plan.name, f->plan.name) == 0)
+            return true;
+    choice->n++;
+    return choose_simulate(f, solve->input, solve->costs, arena, err);
+}
+
 static void rank_finalists(
         struct choice *out, const struct planner_input *input, struct arena *arena)
 {
     bool *done = ARENA_NEW(arena, bool, out->n);
     out->runners_up = ARENA_NEW(arena, int, out->n);
+    out->n_runners_up = 0;
     for (int round = 0; round < out->n; round++) {
         int best = -1;
         for (int i = 0; i < out->n; i++)
@@ -233,24 +249,68 @@ static void rank_finalists(
     }
 }
 
-bool choose_run(struct choice *out, const struct search_result *found,
-        const struct planner_input *input, const struct demand *demand, struct cost_model *costs,
-        struct arena *arena, struct err *err)
+bool choose_run(struct choice *choice, const struct search_result *found, const struct solve *solve,
+        int n_layouts, struct arena *arena, struct err *err)
 {
-    memset(out, 0, sizeof *out);
-    int n_layouts = input->simulate_best > 0 ? input->simulate_best : 8;
-    double affordable = SIMULATED_TOKENS / fmax(1, (double)demand->n * demand->output);
+    double affordable = SIMULATED_TOKENS / fmax(1, (double)solve->demand.n * solve->demand.output);
     int most = affordable > MOST_FINALISTS ? MOST_FINALISTS : (int)affordable;
     if (most < n_layouts)
         most = n_layouts;
     const struct candidate **picked = ARENA_NEW(arena, const struct candidate *, most + 1);
     int n = pick_finalists(picked, most, found, n_layouts, arena);
-    out->items = ARENA_NEW(arena, struct finalist, n);
-    for (int i = 0; i < n; i++)
-        if (!simulate_one(&out->items[i], picked[i], input, costs, arena, err))
+    choice->lead = -1;
+    for (int i = 0; i < n; i++) {
+        int at;
+        if (!choose_add(&at, choice, picked[i], solve, arena, err))
             return false;
-    out->n = n;
-    rank_finalists(out, input, arena);
-    out->slo_missed = !out->items[out->chosen].meets_slo;
+        if (choice->lead < 0 && picked[i]->config == NULL)
+            choice->lead = at;
+    }
+    rank_finalists(choice, solve->input, arena);
+    choice->slo_missed = !choice->items[choice->chosen].meets_slo;
+    return true;
+}
+
+enum {
+    MOST_TIGHTENINGS = 3, /* solved again when the simulator refuses what the program likes best */
+    LAYOUTS_OF_ONE = 2    /* simulated each time */
+};
+
+/* How much tighter the objectives have to be for the program to mean what the simulator finds. */
+static double tighter(const struct finalist *refused, const struct workload *workload)
+{
+    double by = 0.95;
+    if (workload->slo.ttft_us > 0 && refused->sim.slo_ttft_us > 0)
+        by = fmin(by, workload->slo.ttft_us / refused->sim.slo_ttft_us);
+    if (workload->slo.tpot_us > 0 && refused->sim.slo_tpot_us > 0)
+        by = fmin(by, workload->slo.tpot_us / refused->sim.slo_tpot_us);
+    return fmax(by, 0.5);
+}
+
+bool choose_plan(struct choice *choice, struct solved *solved, const struct solve *solve,
+        struct arena *arena, struct err *err)
+{
+    struct solve again = *solve;
+    double tighten = 1;
+    *choice = (struct choice){0};
+    if (!choose_run(choice, &solved->found, solve, solve->keep, arena, err))
+        return false;
+    again.search = false;
+    for (int i = 0;
+            i < MOST_TIGHTENINGS && choice->lead >= 0 && !choice->items[choice->lead].meets_slo
+            && (solve->input->time_limit_s <= 0 || solved->seconds < solve->input->time_limit_s);
+            i++) {
+        struct solved more;
+        tighten *= tighter(&choice->items[choice->lead], solve->input->workload);
+        if (!solve_run(&more, &again, tighten, arena, err))
+            return false;
+        solved->seconds += more.seconds;
+        solved->found.programs += more.found.programs;
+        solved->found.nodes += more.found.nodes;
+        if (more.found.n == 0)
+            return true;
+        if (!choose_run(choice, &more.found, solve, LAYOUTS_OF_ONE, arena, err))
+            return false;
+    }
     return true;
 }

@@ -31,6 +31,8 @@ struct cost_model {
     const struct model *model;
     const struct cluster *cluster;
     struct lookup **lookups; /* by device kind */
+    bool upper;              /* cost_inflate */
+    double compute, network;
 };
 
 static bool open_kind(struct cost_model *costs, int k, const struct profile *profiles,
@@ -73,6 +75,7 @@ struct cost_model *cost_open(const struct model *model, const struct cluster *cl
         return NULL;
     }
     costs->model = model;
+    costs->compute = costs->network = 1;
     costs->cluster = cluster;
     for (int k = 0; k < cluster->n_kinds; k++)
         if (!open_kind(costs, k, profiles, n_profiles, err)) {
@@ -108,9 +111,23 @@ struct lookup *cost_lookup(struct cost_model *costs, int kind)
     return costs->lookups[kind];
 }
 
+void cost_inflate(struct cost_model *costs, bool upper, double compute, double network)
+{
+    costs->upper = upper;
+    costs->compute = compute;
+    costs->network = network;
+}
+
 struct cost cost_op(struct cost_model *costs, int kind, const struct op *op)
 {
-    return lookup_cost(costs->lookups[kind], op);
+    struct cost cost = lookup_cost(costs->lookups[kind], op);
+    double times = op_is_collective(op->kind) ? costs->network : costs->compute;
+    if (costs->upper)
+        cost.us = cost.lo_us = cost.hi_us;
+    cost.us *= times;
+    cost.lo_us *= times;
+    cost.hi_us *= times;
+    return cost;
 }
 
 /* Expected maximum of 2^i standard normal values; published tables of normal order statistics. */
@@ -176,7 +193,7 @@ void cost_part(struct step_cost *out, struct cost_meetings *meetings, struct cos
     int n = graph_step(ops, MAX_OPS, costs->model, &priced, piece, shape);
     for (int i = 0; i < n && i < MAX_OPS; i++) {
         const struct op *op = &ops[i].op;
-        struct cost cost = lookup_cost(lookup, op);
+        struct cost cost = cost_op(costs, kind, op);
         double times = (double)ops[i].count;
         out->us += times * cost.us;
         out->lo_us += times * cost.lo_us;
@@ -218,7 +235,7 @@ double cost_send_us(struct cost_model *costs, int kind, const struct split *spli
             .busy = split->busy,
             .nodes = between_nodes ? 2 : 0,
             .dim = {bytes}};
-    return lookup_cost(costs->lookups[kind], &op).us;
+    return cost_op(costs, kind, &op).us;
 }
 
 struct rank_bytes cost_memory(const struct cost_model *costs, const struct split *split,

@@ -29,6 +29,9 @@ struct cost_model; /* one lookup per device kind of a cluster; borrows all it is
 MUST_CHECK struct cost_model *cost_open(const struct model *model, const struct cluster *cluster,
         const struct profile *profiles, int n_profiles, struct err *err);
 void cost_close(struct cost_model *costs);
+/* From here on costs are worse than told: the upper ends of their intervals, times a factor of ops and one of exchanges
+ * between ranks. Before anything is asked. */
+void cost_inflate(struct cost_model *costs, bool upper, double compute, double network);
 const struct model *cost_model_of(const struct cost_model *costs);
 const struct cluster *cost_cluster(const struct cost_model *costs);
 struct lookup *cost_lookup(struct cost_model *costs, int kind);

@@ -68,6 +68,31 @@ const char *explain_why(const struct finalist *f, struct arena *arena)
     return arena_printf(arena, "%.0f %% of a step is arithmetic", shares.compute * 100);
 }
 
+/* Which percentile is too high. */
+static const char *missed(
+        const struct finalist *f, const struct planner_input *input, struct arena *arena)
+{
+    const double asked[] = {input->workload->slo.ttft_us, input->workload->slo.tpot_us};
+    const double found[] = {f->sim.slo_ttft_us, f->sim.slo_tpot_us};
+    static const char *const names[] = {"TTFT", "TPOT"};
+    double percentile = input->workload->slo.percentile * 100;
+    const char *text = NULL;
+    for (int i = 0; i < 2; i++) {
+        char is[32];
+        char most[32];
+        if (asked[i] <= 0 || found[i] <= asked[i])
+            continue;
+        text = arena_printf(arena, "%s%sp%.4g of %s is %s, %s is asked", text != NULL ? text : "",
+                text != NULL ? "; " : "", percentile, names[i], str_show_us(is, found[i]),
+                str_show_us(most, asked[i]));
+    }
+    return text != NULL ? text
+                        : arena_printf(arena,
+                                "%.4g %% of its requests meet the service objectives, %.4g %% are "
+                                "asked",
+                                f->met_frac * 100, percentile);
+}
+
 void explain_runners_up(struct plan *plan, const struct choice *choice,
         const struct planner_input *input, struct arena *arena)
 {
@@ -80,8 +105,7 @@ void explain_runners_up(struct plan *plan, const struct choice *choice,
         double behind = choose_value(chosen, input) - choose_value(f, input);
         const char *why = explain_why(f, arena);
         if (chosen->meets_slo && !f->meets_slo)
-            why = arena_printf(arena, "only %.0f %% of its requests meet the service objectives",
-                    f->met_frac * 100);
+            why = missed(f, input, arena);
         plan->runners_up[i] = (struct plan_runner_up){
                 .what = f->plan.name,
                 .output_tokens_per_s = f->plan.predicted.output_tokens_per_s,
@@ -90,6 +114,43 @@ void explain_runners_up(struct plan *plan, const struct choice *choice,
                 .memory_bytes = f->plan.predicted.memory_bytes,
                 .loses_frac = value > 0 ? behind / value : 0,
                 .why = why,
+        };
+    }
+}
+
+enum {
+    MOST_REFUSED = 8
+};
+
+void explain_refused(struct plan *plan, const struct choice *choice,
+        const struct planner_input *input, struct arena *arena)
+{
+    const struct finalist *chosen = &choice->items[choice->chosen];
+    bool *done = ARENA_NEW(arena, bool, choice->n);
+    plan->why.refused = ARENA_NEW(arena, struct plan_refused, MOST_REFUSED);
+    while (plan->why.n_refused < MOST_REFUSED) {
+        int best = -1;
+        for (int i = 0; i < choice->n; i++) {
+            const struct finalist *f = &choice->items[i];
+            bool wanted =
+                    choice->slo_missed || choose_value(f, input) > choose_value(chosen, input);
+            if (!done[i] && !f->meets_slo && wanted
+                    && (best < 0
+                            || choose_value(f, input) > choose_value(&choice->items[best], input)))
+                best = i;
+        }
+        if (best < 0)
+            return;
+        const struct finalist *f = &choice->items[best];
+        for (int i = 0; i < choice->n; i++)
+            done[i] = done[i] || search_same_layout(choice->items[i].candidate, f->candidate);
+        plan->why.refused[plan->why.n_refused++] = (struct plan_refused){
+                .what = f->plan.name,
+                .output_tokens_per_s = f->plan.predicted.output_tokens_per_s,
+                .met_frac = f->met_frac,
+                .ttft_us = f->sim.slo_ttft_us,
+                .tpot_us = f->sim.slo_tpot_us,
+                .why = missed(f, input, arena),
         };
     }
 }
@@ -182,6 +243,25 @@ const char *explain_binding(const struct choice *choice, const struct planner_in
             shares.stage % replica->n_stages, stage->first_layer, stage->end_layer - 1, stage->kind,
             shares.memory * 100, shares.compute * 100, shares.network * 100,
             chosen->sim.stages[shares.stage].busy_frac * 100);
+}
+
+bool explain_too_tight(const struct candidate *found, double times, const struct solve *solve,
+        struct arena *arena, struct err *err)
+{
+    const struct workload *w = solve->input->workload;
+    char ttft[32];
+    char tpot[32];
+    struct plan plan;
+    choose_build(&plan, found, solve->input, solve->costs, arena);
+    return err_set(err, ERR_NO,
+            "%s on cluster %s: no plan meets the service objectives (%s%s%s%s%s), not even in the "
+            "mean of its steps. %g times as long are met, by %s; relax slo, or see what faster "
+            "devices would do (--what-if)",
+            solve->input->model->name, solve->input->cluster->name,
+            w->slo.ttft_us > 0 ? "ttft " : "",
+            w->slo.ttft_us > 0 ? str_show_us(ttft, w->slo.ttft_us) : "",
+            w->slo.ttft_us > 0 && w->slo.tpot_us > 0 ? ", " : "", w->slo.tpot_us > 0 ? "tpot " : "",
+            w->slo.tpot_us > 0 ? str_show_us(tpot, w->slo.tpot_us) : "", times, plan.name);
 }
 
 bool explain_nothing_fits(

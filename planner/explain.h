@@ -15,6 +15,12 @@ const char *explain_binding(const struct choice *choice, const struct planner_in
         const struct demand *demand, struct cost_model *costs, struct arena *arena);
 void explain_runners_up(struct plan *plan, const struct choice *choice,
         const struct planner_input *input, struct arena *arena);
+/* Plans that the objective prefers to the chosen one, and the percentiles that ruled them out. */
+void explain_refused(struct plan *plan, const struct choice *choice,
+        const struct planner_input *input, struct arena *arena);
+/* ERR_NO: a plan exists only with objectives so many times as long. */
+bool explain_too_tight(const struct candidate *found, double times, const struct solve *solve,
+        struct arena *arena, struct err *err);
 /* ERR_NO: the least memory that any legal plan needs, what there is, and what would make it fit. */
 bool explain_nothing_fits(
         const struct least_memory *least, const struct planner_input *input, struct err *err);

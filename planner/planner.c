@@ -7,7 +7,8 @@
 #include "planner/deal.h"
 #include "planner/explain.h"
 #include "planner/ilp.h"
-#include "planner/solve.h"
+#include "planner/limits.h"
+#include "planner/robust.h"
 
 static bool check_input(const struct planner_input *input, struct err *err)
 {
@@ -37,11 +38,26 @@ static bool check_input(const struct planner_input *input, struct err *err)
     return true;
 }
 
+/* Who came to the same answer by another way, and how closely: "linear bound within 0.03 %, ". */
+static const char *agreed(const struct solved *solved, double output, struct arena *arena)
+{
+    const struct columns_result *whole = &solved->columns;
+    const char *text = "";
+    if (whole->feasible)
+        text = arena_printf(arena, "linear bound within %.2g %%, ",
+                fmax(0, 100 * (whole->linear - whole->value) / whole->linear));
+    if (!solved->both || !whole->feasible || isinf(solved->search_best))
+        return text;
+    return arena_printf(arena, "%ssearch of configurations within %.2g %%, ", text,
+            100 * fabs(solved->search_best / (whole->value * output) - 1));
+}
+
 /* The program's claim about this plan, in the unit of the objective. */
-static void certify(struct plan *plan, const struct candidate *chosen,
-        const struct planner_input *input, const struct solved *solved, struct arena *arena)
+static void certify(struct plan *plan, const struct candidate *chosen, const struct solve *solve,
+        const struct solved *solved, struct arena *arena)
 {
     static const char *const names[] = {"output_tokens_per_s", "ttft_us", "tpot_us"};
+    const struct planner_input *input = solve->input;
     const struct search_result *found = &solved->found;
     plan->certificate.objective = names[input->objective];
     plan->certificate.value = fabs(chosen->score);
@@ -55,12 +71,30 @@ static void certify(struct plan *plan, const struct candidate *chosen,
     plan->certificate.columns = solved->columns.n_known;
     plan->certificate.forced = solve_forced(input);
     plan->certificate.oracle = arena_printf(arena,
-            "%s, %lld configurations%s; checked by plan_check", ilp_solver(arena),
-            (long long)found->configs, found->complete ? "" : ", cut short by a limit");
+            "%s, %lld configurations%s; agreed: %splan_check", ilp_solver(arena),
+            (long long)found->configs, found->complete ? "" : ", cut short by a limit",
+            agreed(solved, solve->demand.output, arena));
 }
 
-static bool nothing_fits(const struct solve *solve, struct err *err)
+enum {
+    MOST_LOOSENING = 1024
+};
+
+/* Memory, or objectives that not even the mean step of any plan meets: asked again with longer ones. */
+static bool nothing_fits(const struct solve *solve, struct arena *arena, struct err *err)
 {
+    const struct workload *w = solve->input->workload;
+    struct solve looser = *solve;
+    bool has_slo = w->slo.ttft_us > 0 || w->slo.tpot_us > 0;
+    looser.search = false;
+    looser.keep = 1;
+    for (double times = 2; has_slo && solve->whole && times <= MOST_LOOSENING; times *= 2) {
+        struct solved solved;
+        if (!solve_run(&solved, &looser, times, arena, err))
+            return false;
+        if (solved.found.n > 0)
+            return explain_too_tight(&solved.found.items[0], times, solve, arena, err);
+    }
     const struct search_input in = {
             .input = solve->input, .costs = solve->costs, .demand = &solve->demand};
     struct least_memory least;
@@ -78,15 +112,24 @@ static bool plan_from(
     if (!solve_run(&solved, solve, 1, arena, err))
         return false;
     if (solved.found.n == 0)
-        return nothing_fits(solve, err);
-    if (!choose_run(&choice, &solved.found, input, &solve->demand, solve->costs, arena, err))
+        return nothing_fits(solve, arena, err);
+    if (!choose_plan(&choice, &solved, solve, arena, err))
+        return false;
+    struct plan_regret regret = {0};
+    if (input->robust.text != NULL && !robust_choose(&choice, &regret, solve, arena, err))
         return false;
     const struct finalist *chosen = &choice.items[choice.chosen];
     *out = chosen->plan;
-    certify(out, chosen->candidate, input, &solved, arena);
+    certify(out, chosen->candidate, solve, &solved, arena);
     out->bottleneck = explain_bottleneck(&chosen->sim);
     out->binding = explain_binding(&choice, input, &solve->demand, solve->costs, arena);
     explain_runners_up(out, &choice, input, arena);
+    explain_refused(out, &choice, input, arena);
+    out->why.regret = regret;
+    const struct limits_question limits = {solve, &solved, chosen};
+    limits_list(&out->why, &limits, arena);
+    if (input->explain && !limits_move(&out->why, &limits, arena, err))
+        return false;
     if (!deal_machines(out, input->cluster, arena, err))
         return false;
     if (!plan_check(out, input->model, input->cluster, err)) {

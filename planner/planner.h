@@ -25,6 +25,13 @@ struct plan_force {
     int n_layers;
 };
 
+/* Costs that turn out worse than told: --robust. */
+struct plan_inflation {
+    const char *text;        /* as it was asked for; NULL = it was not */
+    bool upper;              /* the upper ends of the intervals in place of medians */
+    double compute, network; /* factors, at least 1: of ops, and of exchanges between ranks */
+};
+
 struct planner_input {
     const struct model *model;
     const struct cluster *cluster;
@@ -37,9 +44,11 @@ struct planner_input {
     int objective; /* enum plan_objective */
     bool deterministic;
     struct plan_force force;
+    struct plan_inflation robust;
     int simulate_best;     /* how many candidates the simulator sees; default 8 */
     double time_limit_s;   /* of the solver; the incumbent and its gap are returned; default 60 */
     const char *export_lp; /* write the last program in LP format, or NULL */
+    bool explain;          /* solve again for every limit: what moving it would buy */
     bool reproducible;     /* leave out the solve time: same inputs, same bytes */
 };
 
@@ -49,6 +58,10 @@ MUST_CHECK bool planner_run(
 /* "tp=2,pp=2,layers=10+18,dp=1,ep=1,adp=1,threads=1,max_seqs=8,max_tokens=256,in_flight=2,kv_blocks=64" */
 MUST_CHECK bool plan_force_parse(
         struct plan_force *out, const char *text, struct arena *arena, struct err *err);
+
+/* "intervals", "1.3x", "network=1.5x,compute=1.1x" */
+MUST_CHECK bool plan_inflation_parse(
+        struct plan_inflation *out, const char *text, struct arena *arena, struct err *err);
 
 /* check.c: is this plan legal and does it fit? Knows nothing of how it was found. */
 MUST_CHECK bool plan_check(const struct plan *plan, const struct model *model,

@@ -158,6 +158,10 @@ void simulate_figures(
     out->tpot_us = spread_of(&lists.tpot);
     out->e2e_us = spread_of(&lists.e2e);
     out->queue_us = spread_of(&lists.queue);
+    if (input->workload != NULL) {
+        out->slo_ttft_us = quantile(&lists.ttft, input->workload->slo.percentile);
+        out->slo_tpot_us = quantile(&lists.tpot, input->workload->slo.percentile);
+    }
     out->good_frac = sums.offered > 0 ? sums.good / sums.offered : 0;
     f->ttft_p50_us = out->ttft_us.p50;
     f->ttft_p99_us = out->ttft_us.p99;

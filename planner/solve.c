@@ -81,9 +81,8 @@ bool solve_run(struct solved *out, const struct solve *solve, double tighten, st
         struct err *err)
 {
     int64_t start_ns = clock_now_ns();
-    bool whole = asks_whole(solve->input);
     *out = (struct solved){.found.complete = true, .search_best = -HUGE_VAL};
-    if (whole) {
+    if (solve->whole) {
         const struct whole_question question = {.input = solve->input,
                 .costs = solve->costs,
                 .demand = &solve->demand,
@@ -95,12 +94,12 @@ bool solve_run(struct solved *out, const struct solve *solve, double tighten, st
         if (!whole_run(&out->found, &out->columns, &question, arena, err))
             return false;
     }
-    if (asks_search(solve->input)) {
+    if (solve->search) {
         struct search_result more;
         if (!run_search(&more, solve, arena, err))
             return false;
         join(&out->found, &more, arena);
-        out->both = whole;
+        out->both = solve->whole;
         if (more.n > 0)
             out->search_best = more.best;
     }
@@ -111,8 +110,10 @@ bool solve_run(struct solved *out, const struct solve *solve, double tighten, st
 bool solve_open(
         struct solve *out, const struct planner_input *input, struct arena *arena, struct err *err)
 {
-    *out = (struct solve){
-            .input = input, .keep = input->simulate_best > 0 ? input->simulate_best : 8};
+    *out = (struct solve){.input = input,
+            .keep = input->simulate_best > 0 ? input->simulate_best : 8,
+            .whole = asks_whole(input),
+            .search = asks_search(input)};
     demand_of(&out->demand, input->requests);
     int n_profiles = input->n_profiles;
     if (n_profiles == 0 && input->profile != NULL)

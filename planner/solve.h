@@ -20,7 +20,8 @@ struct solve {
     struct cost_model *costs;
     struct layout *layouts;
     int n_layouts;
-    int keep; /* layouts wanted beside the best */
+    int keep;           /* layouts wanted beside the best */
+    bool whole, search; /* which of the two are asked; may be narrowed before it is run */
 };
 /* Borrows the input. Nothing to close after a failure. */
 MUST_CHECK bool solve_open(

@@ -30,6 +30,8 @@ void section_memory(const struct chapter *chapter);
 void section_time(const struct chapter *chapter);
 /* sections_plans.c */
 void section_plans(const struct chapter *chapter);
+/* sections_why.c: tables for the section of plans */
+void why_tables(const struct chapter *chapter);
 /* sections_trace.c */
 void section_requests(const struct chapter *chapter);
 void section_timeline(const struct chapter *chapter);

@@ -141,4 +141,5 @@ void section_plans(const struct chapter *chapter)
     for (int i = 0; i < chapter->focus->run->plan.n_runners_up; i++)
         other_row(&table, chapter, &chapter->focus->run->plan.runners_up[i]);
     page_table(page, &table);
+    why_tables(chapter);
 }

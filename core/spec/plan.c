@@ -149,6 +149,8 @@ static const struct conf_field plan_fields[] = {
         {"bottleneck", CONF_STRING, AT(bottleneck), .help = "compute, memory, network or bubble"},
         {"runners_up", CONF_STRUCT_LIST, AT(runners_up), .count = AT(n_runners_up),
                 .sub = &runner_up_table, .help = "the next best plans"},
+        {"why", CONF_STRUCT, AT(why), .sub = &plan_why_table,
+                .help = "what holds the plan back, and which better ones were refused"},
         {0}};
 #undef AT
 

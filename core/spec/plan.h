@@ -6,6 +6,7 @@
 
 #include "core/conf.h"
 #include "core/spec/op.h"
+#include "core/spec/plan_why.h"
 
 /*
  * One pipeline stage of one replica: layers [first, end) on a group of n_ranks ranks.
@@ -105,6 +106,7 @@ struct plan {
     const char *bottleneck; /* compute, memory, network, bubble */
     struct plan_runner_up *runners_up;
     int n_runners_up;
+    struct plan_why why;
 };
 
 extern const struct conf_table plan_table; /* "shardwright-plan" 1 */
