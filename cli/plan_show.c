@@ -70,9 +70,9 @@ static void print_limit(const struct plan_limit *l, struct arena *arena)
     const char *there = plan_limit_amount(l->there_is, l->unit, arena);
     const char *taken = l->taken > 0 ? plan_limit_amount(l->taken, l->unit, arena) : "";
     const char *price = l->shadow_price > 0 ? arena_printf(arena, "%.4g", l->shadow_price) : "";
-    printf("  %-24s %10s %10s %10s", l->name, there, taken, price);
+    printf("  %-24s %11s %11s %10s", l->name, there, taken, price);
     if (l->more > 0)
-        printf("  %10s %11.4g  %s",
+        printf("  %13s %11.4g  %s",
                 arena_printf(arena, "+%s", plan_limit_amount(l->more, l->unit, arena)), l->buys,
                 plan_limit_per_one(l, arena));
     putchar('\n');
@@ -86,7 +86,7 @@ static void print_limits(const struct plan *plan, struct arena *arena)
 {
     const char *unit =
             strcmp(plan->certificate.objective, "output_tokens_per_s") == 0 ? "tokens/s" : "us";
-    printf("\n  %-24s %10s %10s %10s  %10s %11s\n", "limit", "there is", "taken", "dual price",
+    printf("\n  %-24s %11s %11s %10s  %13s %11s\n", "limit", "there is", "taken", "dual price",
             "with more", "it buys");
     for (int i = 0; i < plan->why.n_limits; i++)
         print_limit(&plan->why.limits[i], arena);

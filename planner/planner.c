@@ -44,11 +44,11 @@ static const char *agreed(const struct solved *solved, double output, struct are
     const struct columns_result *whole = &solved->columns;
     const char *text = "";
     if (whole->feasible)
-        text = arena_printf(arena, "linear bound within %.2g %%, ",
+        text = arena_printf(arena, "linear bound within %.2f %%, ",
                 fmax(0, 100 * (whole->linear - whole->value) / whole->linear));
     if (!solved->both || !whole->feasible || isinf(solved->search_best))
         return text;
-    return arena_printf(arena, "%ssearch of configurations within %.2g %%, ", text,
+    return arena_printf(arena, "%ssearch of configurations within %.2f %%, ", text,
             100 * fabs(solved->search_best / (whole->value * output) - 1));
 }
 

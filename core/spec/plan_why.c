@@ -92,9 +92,9 @@ const char *plan_limit_per_one(const struct plan_limit *limit, struct arena *are
         double size;
     } ones[] = {{"devices", "device", 1}, {"B", "GB", 1e9}, {"B/s", "GB/s", 1e9},
             {"FLOP/s", "TFLOP/s", 1e12}, {"us", "ms", 1e3}, {"requests/s", "request/s", 1}};
-    for (size_t i = 0; i < sizeof ones / sizeof *ones && limit->more > 0; i++)
+    for (size_t i = 0; i < sizeof ones / sizeof *ones && limit->more > 0 && limit->buys != 0; i++)
         if (limit->unit != NULL && strcmp(ones[i].unit, limit->unit) == 0)
             return arena_printf(
-                    arena, "%.3g a %s", limit->buys / limit->more * ones[i].size, ones[i].one);
+                    arena, "%.4g a %s", limit->buys / limit->more * ones[i].size, ones[i].one);
     return "";
 }

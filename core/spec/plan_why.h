@@ -59,7 +59,7 @@ extern const struct conf_table plan_why_table;
 
 /* For people: "141 GB", "4.8 TB/s", "3.2 s". */
 const char *plan_limit_amount(double value, const char *unit, struct arena *arena);
-/* What one device, GB, GB/s, TFLOP/s, ms or request/s buys on average: "810 a device"; "" = not solved again. */
+/* What one device, GB, GB/s, TFLOP/s, ms or request/s buys on average: "810 a device"; "" = nothing. */
 const char *plan_limit_per_one(const struct plan_limit *limit, struct arena *arena);
 
 #endif
