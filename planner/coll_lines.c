@@ -5,15 +5,14 @@
 #include <string.h>
 
 #include "core/arena.h"
+#include "planner/conformal.h"
 
 enum {
     CALIBRATE = 400,
-    MIN_ERRORS = 12
 };
 /* Half widths of the interval, logarithms; the first where too few points can be left out. */
 #define UNKNOWN_INSIDE  0.15
 #define UNKNOWN_OUTSIDE 0.40
-#define COVERAGE        0.9
 
 /* Points of one group size and type, ascending by size: a run of the profile's order. */
 struct line {
@@ -164,14 +163,7 @@ static const struct profile_point *exact(
     return NULL;
 }
 
-static int by_value(const void *a, const void *b)
-{
-    double x = *(const double *)a;
-    double y = *(const double *)b;
-    return (x > y) - (x < y);
-}
-
-/* Split conformal: the share COVERAGE of the points left out lies within the width. */
+/* By the points left out, each in turn. */
 static double calibrate(const struct coll_lines *lines, const struct family *family)
 {
     double errors[CALIBRATE];
@@ -185,11 +177,7 @@ static double calibrate(const struct coll_lines *lines, const struct family *fam
                     && !outside)
                 errors[n++] = fabs(log(us / point->cost_us));
         }
-    if (n < MIN_ERRORS)
-        return UNKNOWN_INSIDE;
-    qsort(errors, (size_t)n, sizeof *errors, by_value);
-    int rank = (int)ceil(COVERAGE * (n + 1)) - 1;
-    return errors[rank < n ? rank : n - 1];
+    return conformal_width(errors, n, UNKNOWN_INSIDE);
 }
 
 static void make_lines(struct coll_lines *lines, const struct profile_point *points, int64_t n)

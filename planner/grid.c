@@ -9,19 +9,18 @@
 #include <string.h>
 
 #include "core/arena.h"
+#include "planner/conformal.h"
 #include "planner/grid_axes.h"
 #include "planner/grid_cells.h"
 #include "planner/memo.h"
 
 enum {
     CALIBRATE = 400, /* points left out to learn how far estimates are off */
-    MIN_ERRORS = 12  /* fewer say nothing */
 };
 /* Half widths of the interval, logarithms, where too few points can be left out. */
 #define UNKNOWN_INSIDE  0.15
 #define UNKNOWN_ACROSS  0.25
 #define UNKNOWN_OUTSIDE 0.40
-#define COVERAGE        0.9
 
 struct grids {
     struct arena arena;
@@ -169,16 +168,6 @@ static void indices_of(int *at, int64_t *key, const struct family *family, const
     }
 }
 
-/* Split conformal: the share COVERAGE of the points left out lies within the width. */
-static double width_of(double *errors, int n, double unknown)
-{
-    if (n < MIN_ERRORS)
-        return unknown;
-    qsort(errors, (size_t)n, sizeof *errors, cells_by_value);
-    int rank = (int)ceil(COVERAGE * (n + 1)) - 1;
-    return errors[rank < n ? rank : n - 1];
-}
-
 /* Leaves points out, once alone and once with their site. */
 static void calibrate(const struct grids *grids, struct family *family)
 {
@@ -195,9 +184,10 @@ static void calibrate(const struct grids *grids, struct family *family)
         errors[found][n[found]++] = fabs(value - cells_value(family, key));
     }
     double *width = family->width;
-    width[FOUND_INSIDE] = width_of(errors[FOUND_INSIDE], n[FOUND_INSIDE], UNKNOWN_INSIDE);
-    width[FOUND_ACROSS] = width_of(errors[FOUND_ACROSS], n[FOUND_ACROSS], UNKNOWN_ACROSS);
-    width[FOUND_OUTSIDE] = width_of(errors[FOUND_OUTSIDE], n[FOUND_OUTSIDE], UNKNOWN_OUTSIDE);
+    width[FOUND_INSIDE] = conformal_width(errors[FOUND_INSIDE], n[FOUND_INSIDE], UNKNOWN_INSIDE);
+    width[FOUND_ACROSS] = conformal_width(errors[FOUND_ACROSS], n[FOUND_ACROSS], UNKNOWN_ACROSS);
+    width[FOUND_OUTSIDE] =
+            conformal_width(errors[FOUND_OUTSIDE], n[FOUND_OUTSIDE], UNKNOWN_OUTSIDE);
     width[FOUND_ACROSS] = fmax(width[FOUND_ACROSS], width[FOUND_INSIDE]);
     width[FOUND_OUTSIDE] = fmax(width[FOUND_OUTSIDE], width[FOUND_ACROSS]);
 }

@@ -125,7 +125,7 @@ static bool correction(double *out, const struct family *family, int64_t key,
     return weights > 0;
 }
 
-int cells_by_value(const void *a, const void *b)
+static int by_value(const void *a, const void *b)
 {
     double x = *(const double *)a;
     double y = *(const double *)b;
@@ -134,7 +134,7 @@ int cells_by_value(const void *a, const void *b)
 
 static double median(double *values, int n)
 {
-    qsort(values, (size_t)n, sizeof *values, cells_by_value);
+    qsort(values, (size_t)n, sizeof *values, by_value);
     return (values[n / 2] + values[(n - 1) / 2]) / 2;
 }
 

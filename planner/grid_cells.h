@@ -59,7 +59,5 @@ enum found cells_estimate(
 /* The cell as measured, else as estimated, which is remembered. */
 enum found cells_fill(
         double *value, struct arena *arena, struct family *family, int64_t key, const int *at);
-/* For qsort of doubles. */
-int cells_by_value(const void *a, const void *b);
 
 #endif
