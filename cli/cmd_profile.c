@@ -228,7 +228,7 @@ static bool predict(void *self, const struct op *op, double *us, double *lo_us, 
 static bool check(struct profile_request *request, struct cli *cli, struct ranks *ranks,
         struct store *store, const struct options *options)
 {
-    struct check_row rows[OP_KIND_COUNT];
+    struct check_row rows[CHECK_ROWS];
     int n = 0;
     struct lookup *lookup = NULL;
     bool leads = ranks_rank(ranks) == 0, ok = true;
@@ -249,6 +249,7 @@ static bool check(struct profile_request *request, struct cli *cli, struct ranks
     for (int i = 0; ok && i < n; i++) {
         struct check_store_row row = {.device = store->device,
                 .op_kind = op_kind_names[rows[i].kind],
+                .size_class = profile_show_class(rows[i].size_class),
                 .n = rows[i].n,
                 .wall_s = now,
                 .mape = rows[i].mape,
@@ -256,7 +257,8 @@ static bool check(struct profile_request *request, struct cli *cli, struct ranks
                 .p90 = rows[i].p90,
                 .p99 = rows[i].p99,
                 .bias = rows[i].bias,
-                .coverage = rows[i].coverage};
+                .coverage = rows[i].coverage,
+                .noise = rows[i].noise};
         ok = check_store_add(store->db, store->provenance, &row, cli->err);
     }
     if (ok && leads) {

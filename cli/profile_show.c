@@ -57,6 +57,11 @@ void profile_show_summary(const struct profile_summary *s, const struct profile_
                 s->ceilings[i].peak_bytes_per_s * 1e-9);
 }
 
+const char *profile_show_class(int size_class)
+{
+    return size_class < COST_CLASSES ? cost_class_names[size_class] : "all";
+}
+
 void profile_show_check_json(const struct check_row *rows, int n)
 {
     struct json_writer w = {.pretty = true};
@@ -64,6 +69,7 @@ void profile_show_check_json(const struct check_row *rows, int n)
     for (int i = 0; i < n; i++) {
         json_object_begin(&w, NULL);
         json_put_string(&w, "kind", op_kind_names[rows[i].kind]);
+        json_put_string(&w, "size_class", profile_show_class(rows[i].size_class));
         json_put_int(&w, "n", rows[i].n);
         json_put_double(&w, "mape", rows[i].mape);
         json_put_double(&w, "median", rows[i].median);
@@ -71,6 +77,7 @@ void profile_show_check_json(const struct check_row *rows, int n)
         json_put_double(&w, "p99", rows[i].p99);
         json_put_double(&w, "bias", rows[i].bias);
         json_put_double(&w, "coverage", rows[i].coverage);
+        json_put_double(&w, "noise", rows[i].noise);
         json_end(&w);
     }
     json_end(&w);
@@ -80,11 +87,14 @@ void profile_show_check_json(const struct check_row *rows, int n)
 
 void profile_show_check(const struct check_row *rows, int n)
 {
-    printf("%-18s %5s %8s %8s %8s %8s %8s %9s\n", "sizes not measured", "n", "mean", "median",
-            "p90", "p99", "bias", "covered");
-    for (int i = 0; i < n; i++)
-        printf("%-18s %5lld %7.1f%% %7.1f%% %7.1f%% %7.1f%% %+7.1f%% %8.0f%%\n",
-                op_kind_names[rows[i].kind], (long long)rows[i].n, rows[i].mape * 100,
-                rows[i].median * 100, rows[i].p90 * 100, rows[i].p99 * 100, rows[i].bias * 100,
-                rows[i].coverage * 100);
+    printf("%-34s %5s %8s %8s %8s %8s %8s %9s %8s\n", "sizes not measured", "n", "mean", "median",
+            "p90", "p99", "bias", "covered", "noise");
+    for (int i = 0; i < n; i++) {
+        const struct check_row *row = &rows[i];
+        bool all = row->size_class == COST_CLASSES;
+        printf("%-18s %-15s %5lld %7.1f%% %7.1f%% %7.1f%% %7.1f%% %+7.1f%% %8.0f%% %7.1f%%\n",
+                all ? op_kind_names[row->kind] : "", all ? "" : profile_show_class(row->size_class),
+                (long long)row->n, row->mape * 100, row->median * 100, row->p90 * 100,
+                row->p99 * 100, row->bias * 100, row->coverage * 100, row->noise * 100);
+    }
 }

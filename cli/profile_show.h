@@ -14,6 +14,8 @@ struct profile_shown {
 void profile_show_summary(const struct profile_summary *s, const struct profile_shown *options);
 void profile_show_summary_json(
         const struct profile_summary *s, const struct profile_shown *options);
+/* "under 20 us", or "all". */
+const char *profile_show_class(int size_class);
 void profile_show_check(const struct check_row *rows, int n);
 void profile_show_check_json(const struct check_row *rows, int n);
 

@@ -9,7 +9,8 @@ bool check_store_add(
     return sql_insert(&id, db, "check_result",
             VALUES(V_INT(provenance), V_TEXT(row->device), V_TEXT(row->op_kind), V_INT(row->n),
                     V_INT(row->wall_s), V_REAL(row->mape), V_REAL(row->median), V_REAL(row->p90),
-                    V_REAL(row->p99), V_REAL(row->bias), V_REAL(row->coverage)),
+                    V_REAL(row->p99), V_REAL(row->bias), V_REAL(row->coverage),
+                    V_TEXT(row->size_class), V_REAL(row->noise)),
             err);
 }
 
@@ -22,8 +23,8 @@ bool check_store_read(struct check_store_row **out, int64_t *n, struct db *db, s
     *n = 0;
     *out = NULL;
     if (!sql_select(&rows, db, "check_result",
-                "device,kind,n,wall_s,mape,median,p90,p99,bias,coverage", "ORDER BY wall_s DESC,id",
-                NO_VALUES, err))
+                "device,kind,n,wall_s,mape,median,p90,p99,bias,coverage,size_class,noise",
+                "ORDER BY wall_s DESC,id", NO_VALUES, err))
         return false;
     while (sql_next(&rows, err)) {
         if (*n == most) {
@@ -39,7 +40,9 @@ bool check_store_read(struct check_store_row **out, int64_t *n, struct db *db, s
                 .p90 = sql_real(&rows, 6),
                 .p99 = sql_real(&rows, 7),
                 .bias = sql_real(&rows, 8),
-                .coverage = sql_real(&rows, 9)};
+                .coverage = sql_real(&rows, 9),
+                .size_class = sql_text(&rows, 10, arena),
+                .noise = sql_real(&rows, 11)};
     }
     return err->kind == ERR_NONE;
 }

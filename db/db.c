@@ -14,9 +14,10 @@
 #include "db/handle.h"
 #include "db/sql_store.h"
 
-extern const char db_schema_1[], db_schema_2[], db_schema_3[], db_schema_4[];
+extern const char db_schema_1[], db_schema_2[], db_schema_3[], db_schema_4[], db_schema_5[];
 
-static const char *const migrations[] = {db_schema_1, db_schema_2, db_schema_3, db_schema_4};
+static const char *const migrations[] = {
+        db_schema_1, db_schema_2, db_schema_3, db_schema_4, db_schema_5};
 
 enum {
     NEWEST = sizeof migrations / sizeof *migrations,

@@ -34,7 +34,8 @@ static const struct rule {
         {"run_figure", ""},
         {"run_request", ""},
         {"run_step", ""},
-        {"check_result", "WHERE provenance=?1 AND device=?2 AND kind=?3 AND wall_s=?5"},
+        {"check_result", "WHERE provenance=?1 AND device=?2 AND kind=?3 AND wall_s=?5 AND "
+                         "size_class=?12"},
 };
 
 struct link_map {

@@ -3,7 +3,7 @@
 #include <math.h>
 #include <stdlib.h>
 
-static int by_value(const void *a, const void *b)
+int conformal_by_value(const void *a, const void *b)
 {
     double x = *(const double *)a;
     double y = *(const double *)b;
@@ -14,7 +14,7 @@ double conformal_width(double *errors, int64_t n, double unknown)
 {
     if (n < CONFORMAL_LEAST)
         return unknown;
-    qsort(errors, (size_t)n, sizeof *errors, by_value);
+    qsort(errors, (size_t)n, sizeof *errors, conformal_by_value);
     int64_t rank = (int64_t)ceil(CONFORMAL_COVERAGE * (double)(n + 1)) - 1;
     return errors[rank < n ? rank : n - 1];
 }

@@ -18,5 +18,7 @@ enum {
 /* The ceil(0.9 (n + 1))-th smallest of n absolute errors, or the largest; sorts them. `unknown` when there are
  * fewer than CONFORMAL_LEAST. */
 double conformal_width(double *errors, int64_t n, double unknown);
+/* For qsort of doubles, ascending. */
+int conformal_by_value(const void *a, const void *b);
 
 #endif

@@ -184,32 +184,63 @@ static struct anchor row_anchor(
     return anchor;
 }
 
+/* Points with the same first size. */
+struct row {
+    const struct profile_point *points; /* NULL = none */
+    int64_t n;
+};
+
+/* Whether the op's second size lies within the row's. A profile that was cut short has rows with few of them. */
+static bool row_spans(const struct row *row, const struct op *op)
+{
+    return row->points[0].op.dim[1] <= op->dim[1]
+           && row->points[row->n - 1].op.dim[1] >= op->dim[1];
+}
+
+/* The rows around the op: the nearest ones that span its second size, else the nearest. */
+static void rows_around(
+        struct row *before, struct row *after, const struct fit_site *site, const struct op *op)
+{
+    struct row row;
+    bool spanned = false;
+    *before = *after = (struct row){0};
+    for (int64_t at = 0; at < site->n; at += row.n) {
+        row = (struct row){&site->points[at], 1};
+        while (at + row.n < site->n && row.points[row.n].op.dim[0] == row.points->op.dim[0])
+            row.n++;
+        bool spans = row_spans(&row, op);
+        if (row.points->op.dim[0] < op->dim[0]) {
+            if (spans || before->points == NULL || !row_spans(before, op))
+                *before = row;
+        } else if (after->points == NULL || (spans && !spanned)) {
+            *after = row;
+            spanned = spans;
+        }
+        if (spanned)
+            return;
+    }
+}
+
 struct cost fit_site_cost(const struct fit_site *site, const struct op *op, const struct roof *roof)
 {
+    struct row before;
+    struct row after;
     if (size_dims(op->kind) == 1)
         return along(site->points, site->n, 0, op, roof);
-    /* Rows of points with the same first size: the two around the op's. */
-    int64_t below = -1;
-    int64_t below_n = 0;
-    for (int64_t at = 0; at < site->n;) {
-        int64_t n = 1;
-        while (at + n < site->n && site->points[at + n].op.dim[0] == site->points[at].op.dim[0])
-            n++;
-        if (site->points[at].op.dim[0] >= op->dim[0]) {
-            struct anchor after = row_anchor(&site->points[at], n, op, roof);
-            if (after.op.dim[0] == op->dim[0])
-                return after.cost;
-            if (below < 0)
-                return beyond(&after, 0, op, roof);
-            struct anchor before = row_anchor(&site->points[below], below_n, op, roof);
-            return between(&before, &after, 0, op, roof);
-        }
-        below = at;
-        below_n = n;
-        at += n;
-    }
-    struct anchor before = row_anchor(&site->points[below], below_n, op, roof);
-    return beyond(&before, 0, op, roof);
+    rows_around(&before, &after, site, op);
+    struct anchor above = {0};
+    struct anchor below = {0};
+    if (after.points != NULL)
+        above = row_anchor(after.points, after.n, op, roof);
+    if (above.cost.us > 0 && above.op.dim[0] == op->dim[0])
+        return above.cost;
+    if (before.points != NULL)
+        below = row_anchor(before.points, before.n, op, roof);
+    if (after.points == NULL)
+        return beyond(&below, 0, op, roof);
+    if (before.points == NULL)
+        return beyond(&above, 0, op, roof);
+    return between(&below, &above, 0, op, roof);
 }
 
 double fit_distance(const struct op *a, const struct op *b)

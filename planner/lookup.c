@@ -13,6 +13,7 @@
 
 #include "core/arena.h"
 #include "planner/fit.h"
+#include "planner/fit_width.h"
 #include "planner/imported.h"
 #include "planner/memo.h"
 
@@ -37,6 +38,7 @@ struct lookup {
     struct roof *roofs; /* one per (degree, busy) that was measured */
     int n_roofs;
     bool measured_roof;
+    struct fit_widths widths;
     struct imported_costs *imported;
     struct memo *memo;
 };
@@ -91,35 +93,6 @@ static void learn_sites(struct lookup *lookup, const struct profile_point *point
     }
 }
 
-struct lookup *lookup_open_device(
-        const struct profile *profile, const struct lookup_device *device, struct err *err)
-{
-    struct lookup *lookup = calloc(1, sizeof *lookup);
-    if (lookup == NULL) {
-        err_set(err, ERR_ENV, "no memory for the index of the profile");
-        return NULL;
-    }
-    lookup->profile = profile;
-    if (device != NULL)
-        lookup->device = *device;
-    lookup->memo = memo_open(sizeof(struct cost));
-    if (profile != NULL && profile->n > 0) {
-        int64_t n;
-        const struct profile_point *points = sorted_points(lookup, &n);
-        learn_roofs(lookup, points, n);
-        learn_sites(lookup, points, n);
-        lookup->imported = imported_open(profile);
-        lookup->measured_roof = lookup->n_roofs > 0 || profile->peak_flops > 0
-                                || imported_ceilings(lookup->imported).flops > 0;
-    }
-    return lookup;
-}
-
-struct lookup *lookup_open(const struct profile *profile, struct err *err)
-{
-    return lookup_open_device(profile, NULL, err);
-}
-
 void lookup_close(struct lookup *lookup)
 {
     if (lookup == NULL)
@@ -136,8 +109,9 @@ bool lookup_has_ceilings(const struct lookup *lookup)
 }
 
 /* Ceilings of a layout: as measured there, else of the profile, else of the device. */
-static struct roof roof_of(const struct lookup *lookup, const struct op *op)
+static struct roof roof_of(const void *self, const struct op *op)
 {
+    const struct lookup *lookup = self;
     struct roof roof = {.degree = op->degree, .busy = op->busy};
     for (int r = 0; r < lookup->n_roofs; r++)
         if (lookup->roofs[r].degree == op->degree && lookup->roofs[r].busy == op->busy)
@@ -164,6 +138,36 @@ static struct roof roof_of(const struct lookup *lookup, const struct op *op)
     return roof;
 }
 
+struct lookup *lookup_open_device(
+        const struct profile *profile, const struct lookup_device *device, struct err *err)
+{
+    struct lookup *lookup = calloc(1, sizeof *lookup);
+    if (lookup == NULL) {
+        err_set(err, ERR_ENV, "no memory for the index of the profile");
+        return NULL;
+    }
+    lookup->profile = profile;
+    if (device != NULL)
+        lookup->device = *device;
+    lookup->memo = memo_open(sizeof(struct cost));
+    if (profile != NULL && profile->n > 0) {
+        int64_t n;
+        const struct profile_point *points = sorted_points(lookup, &n);
+        learn_roofs(lookup, points, n);
+        learn_sites(lookup, points, n);
+        lookup->imported = imported_open(profile);
+        fit_widths_learn(&lookup->widths, lookup->sites, lookup->n_sites, roof_of, lookup);
+        lookup->measured_roof = lookup->n_roofs > 0 || profile->peak_flops > 0
+                                || imported_ceilings(lookup->imported).flops > 0;
+    }
+    return lookup;
+}
+
+struct lookup *lookup_open(const struct profile *profile, struct err *err)
+{
+    return lookup_open_device(profile, NULL, err);
+}
+
 double lookup_roof_us(const struct lookup *lookup, const struct op *op, bool *memory)
 {
     struct roof roof = roof_of(lookup, op);
@@ -172,6 +176,16 @@ double lookup_roof_us(const struct lookup *lookup, const struct op *op, bool *me
     if (memory != NULL)
         *memory = memory_us >= compute_us;
     return fmax(compute_us, memory_us);
+}
+
+/* From the sizes of a site, with the interval that its kind has earned. */
+static struct cost site_cost(const struct lookup *lookup, const struct fit_site *site,
+        const struct op *op, const struct roof *roof)
+{
+    struct cost cost = fit_site_cost(site, op, roof);
+    if (cost.source == COST_INTERPOLATED || cost.source == COST_ESTIMATED)
+        fit_widths_apply(&lookup->widths, &cost, op->kind);
+    return cost;
 }
 
 static void widen(struct cost *cost, double by, enum cost_source source)
@@ -248,7 +262,7 @@ static bool from_neighbours(struct cost *out, struct lookup *lookup, const struc
         if (distance > 4) /* four powers of two away says nothing */
             continue;
         struct op there = fit_move(op, at);
-        struct cost cost = fit_site_cost(&lookup->sites[i], &there, &roof);
+        struct cost cost = site_cost(lookup, &lookup->sites[i], &there, &roof);
         double ratio = fit_roof_us(op, &roof) / fit_roof_us(&there, &roof);
         double weight = 1 / (0.01 + distance * distance * distance * distance);
         weight_sum += weight;
@@ -267,46 +281,6 @@ static bool from_neighbours(struct cost *out, struct lookup *lookup, const struc
     return true;
 }
 
-/* Bytes that pass one rank's link, as a multiple of the op's size: ring algorithms. */
-static double wire_share(const struct op *op)
-{
-    double n = op->degree > 1 ? op->degree : 2;
-    switch (op->kind) {
-    case OP_ALL_REDUCE:
-        return 2 * (n - 1) / n;
-    case OP_ALL_GATHER:
-    case OP_REDUCE_SCATTER:
-        return n - 1;
-    case OP_ALL_TO_ALL:
-        return (n - 1) / n;
-    case OP_SEND_RECV:
-    case OP_BROADCAST:
-    case OP_GEMM:
-    case OP_LM_HEAD:
-    case OP_ATTENTION_PREFILL:
-    case OP_ATTENTION_DECODE:
-    case OP_RMSNORM:
-    case OP_ROPE:
-    case OP_ACTIVATION:
-    case OP_ROUTER:
-    case OP_PERMUTE:
-    case OP_EXPERT_GEMM:
-    case OP_COMBINE:
-    case OP_EMBEDDING:
-    case OP_SAMPLE:
-    case OP_COPY:
-    case OP_MLA_PREFILL:
-    case OP_MLA_DECODE:
-    case OP_MLA_ROPE:
-    case OP_MOE:
-    case OP_MLA_MODULE_PREFILL:
-    case OP_MLA_MODULE_DECODE:
-    case OP_KIND_COUNT:
-        break;
-    }
-    return 1;
-}
-
 static struct cost from_roofline(const struct lookup *lookup, const struct op *op)
 {
     struct cost cost = {0};
@@ -319,7 +293,7 @@ static struct cost from_roofline(const struct lookup *lookup, const struct op *o
         if (start_us <= 0)
             start_us = op->nodes > 0 ? 50 : 5;
         double rounds = fmax(1, ceil(log2(fmax(2, op->degree))));
-        cost.us = start_us * rounds + wire_share(op) * (double)op->dim[0] / rate * 1e6;
+        cost.us = start_us * rounds + op_exchange_bytes(op) * op_bus_share(op) / rate * 1e6;
     } else {
         cost.us = imported_ceilings(lookup->imported).launch_us
                   + lookup_roof_us(lookup, op, NULL) / TYPICAL_UTILISATION;
@@ -340,7 +314,7 @@ static bool from_other_degree(struct cost *out, const struct lookup *lookup, con
     like.busy = site->points->op.busy;
     like.nodes = site->points->op.nodes;
     const struct roof there = roof_of(lookup, &like);
-    *out = fit_site_cost(site, &like, &there);
+    *out = site_cost(lookup, site, &like, &there);
     double scale = 1;
     if (!op_is_collective(op->kind))
         scale = lookup_roof_us(lookup, op, NULL) / fmax(1e-9, fit_roof_us(&like, &there));
@@ -361,12 +335,12 @@ static struct cost find_cost(struct lookup *lookup, const struct op *op)
     if (site == NULL && op->busy != 0)
         site = find_site(lookup, &alone);
     if (site != NULL)
-        return fit_site_cost(site, site->points->op.busy == 0 ? &alone : op, &roof);
+        return site_cost(lookup, site, site->points->op.busy == 0 ? &alone : op, &roof);
     site = find_similar(lookup, op, false);
     if (site != NULL) {
         struct op like = *op;
         like.busy = site->points->op.busy;
-        cost = fit_site_cost(site, &like, &roof);
+        cost = site_cost(lookup, site, &like, &roof);
         widen(&cost, WIDEN_OTHER_BUSY, COST_ESTIMATED);
         return cost;
     }

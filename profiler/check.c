@@ -15,20 +15,23 @@
 #include "profiler/trial.h"
 
 enum {
-    TRIES = 50
+    TRIES = 50,
+    PASSES = 2 /* the second tells the noise of the machine */
 };
 
-struct errors {
-    double *frac; /* signed */
-    int64_t n, covered;
+/* A shape, and what it took in each pass; 0 = not measured. */
+struct drawn {
+    struct op op;
+    double us[PASSES];
 };
 
 struct check {
     const struct profile_request *request;
     const struct points *points;
-    struct errors errors[OP_KIND_COUNT];
     const struct check_request *sizes;
     uint64_t random;
+    struct drawn *drawn;
+    int64_t n;
 };
 
 /* splitmix64 */
@@ -106,18 +109,27 @@ static bool draw_op(struct op *out, struct check *check, enum op_kind kind)
     return false;
 }
 
-static void compare(struct check *check, const struct profile_point *point)
+/* In turn of each kind that there is, so that a check that is cut short has all of them. */
+static void draw_all(struct check *check, int64_t n)
 {
-    struct errors *errors = &check->errors[point->op.kind];
-    double us, lo_us, hi_us;
-    if (point->cost_us <= 0
-            || !check->sizes->predict(check->sizes->self, &point->op, &us, &lo_us, &hi_us))
-        return;
-    errors->frac[errors->n++] = us / point->cost_us - 1;
-    errors->covered += point->cost_us >= lo_us && point->cost_us <= hi_us;
+    bool left = true;
+    while (check->n < n && left) {
+        left = false;
+        for (int k = 0; k < OP_KIND_COUNT && check->n < n; k++)
+            if (draw_op(&check->drawn[check->n].op, check, (enum op_kind)k)) {
+                check->n++;
+                left = true;
+            }
+    }
 }
 
-static bool measure(struct check *check, const struct source *source, int64_t n, struct err *err)
+static double seconds_since(int64_t begin_ns)
+{
+    return (double)(clock_now_ns() - begin_ns) * 1e-9;
+}
+
+/* What the budget leaves out stays 0; the second pass has half of it. */
+static bool measure(struct check *check, const struct source *source, struct err *err)
 {
     struct trial_limits limits = trial_limits_default;
     int64_t begin_ns = clock_now_ns();
@@ -125,44 +137,91 @@ static bool measure(struct check *check, const struct source *source, int64_t n,
 
     if (check->request->point_budget_s > 0)
         limits.budget_s = check->request->point_budget_s;
-    for (int64_t i = 0; i < n; i++) {
+    for (int64_t turn = 0; turn < PASSES * check->n; turn++) {
         struct arena arena = {0};
         struct trial_result result;
-        struct op op;
-        double spent_s = (double)(clock_now_ns() - begin_ns) * 1e-9;
-        if (budget_s > 0 && spent_s > budget_s)
-            break;
-        if (!draw_op(&op, check, (enum op_kind)(i % OP_KIND_COUNT))) {
-            n += i < (int64_t)OP_KIND_COUNT * 1000; /* a kind that is not there costs no turn */
+        int64_t i = turn % check->n;
+        int pass = (int)(turn / check->n);
+        double spent_s = seconds_since(begin_ns);
+        if (budget_s > 0 && spent_s > budget_s * (pass + 1) / PASSES)
             continue;
-        }
-        log_progress("checking", i, n, i > 0 ? spent_s / (double)i * (double)(n - i) : 0);
-        enum source_answer answer = trial_run(&result, source, &op, &limits, &arena, err);
+        log_progress("checking", turn, PASSES * check->n,
+                turn > 0 ? spent_s / (double)turn * (double)(PASSES * check->n - turn) : 0);
+        enum source_answer answer =
+                trial_run(&result, source, &check->drawn[i].op, &limits, &arena, err);
         if (answer == SOURCE_OK && !result.disturbed)
-            compare(check, &result.point);
+            check->drawn[i].us[pass] = result.point.cost_us;
         arena_free(&arena);
         if (answer == SOURCE_FAIL)
             return false;
     }
-    log_progress("checking", n, n, 0);
+    log_progress("checking", PASSES * check->n, PASSES * check->n, 0);
     return true;
 }
 
-static struct check_row summarise(enum op_kind kind, const struct errors *errors)
+/* The mean of the passes that were not disturbed; 0 = none. */
+static double measured_us(const struct drawn *drawn)
 {
-    struct check_row row = {.kind = kind, .n = errors->n};
-    struct summary s;
-    for (int64_t i = 0; i < errors->n; i++) {
-        row.bias += errors->frac[i] / (double)errors->n;
-        errors->frac[i] = fabs(errors->frac[i]);
+    double sum = 0;
+    int n = 0;
+    for (int pass = 0; pass < PASSES; pass++) {
+        sum += drawn->us[pass];
+        n += drawn->us[pass] > 0;
     }
-    summary_of(&s, errors->frac, errors->n);
+    return n > 0 ? sum / n : 0;
+}
+
+/* One row of the table: shapes of a kind, and of a class unless that is COST_CLASSES. */
+static struct check_row summarise(
+        const struct check *check, enum op_kind kind, int size_class, struct arena *arena)
+{
+    struct check_row row = {.kind = kind, .size_class = size_class};
+    double *frac = ARENA_NEW(arena, double, check->n + 1);
+    double covered = 0, noise = 0, signed_sum = 0;
+    int64_t repeated = 0;
+    for (int64_t i = 0; i < check->n; i++) {
+        const struct drawn *drawn = &check->drawn[i];
+        double truth = measured_us(drawn), us, lo_us, hi_us;
+        if (drawn->op.kind != kind || truth <= 0
+                || (size_class < COST_CLASSES && (int)cost_class_of(truth) != size_class)
+                || !check->sizes->predict(check->sizes->self, &drawn->op, &us, &lo_us, &hi_us))
+            continue;
+        signed_sum += us / truth - 1;
+        frac[row.n++] = fabs(us / truth - 1);
+        covered += truth >= lo_us && truth <= hi_us;
+        if (drawn->us[0] > 0 && drawn->us[1] > 0) {
+            noise += fabs(drawn->us[1] - drawn->us[0]) / truth;
+            repeated++;
+        }
+    }
+    if (row.n == 0)
+        return row;
+    struct summary s;
+    summary_of(&s, frac, row.n);
     row.mape = s.mean;
     row.median = s.median;
     row.p90 = s.p90;
-    row.p99 = s.p99;
-    row.coverage = (double)errors->covered / (double)errors->n;
+    row.p99 = summary_quantile(frac, row.n, 0.99);
+    row.bias = signed_sum / (double)row.n;
+    row.coverage = covered / (double)row.n;
+    row.noise = repeated > 0 ? noise / (double)repeated : (double)NAN;
     return row;
+}
+
+static int make_rows(struct check_row *rows, const struct check *check, struct arena *arena)
+{
+    int n = 0;
+    for (int k = 0; k < OP_KIND_COUNT; k++) {
+        rows[n] = summarise(check, (enum op_kind)k, COST_CLASSES, arena);
+        if (rows[n].n == 0)
+            continue;
+        n++;
+        for (int c = 0; c < COST_CLASSES; c++) {
+            rows[n] = summarise(check, (enum op_kind)k, c, arena);
+            n += rows[n].n > 0;
+        }
+    }
+    return n;
 }
 
 bool profiler_check(struct check_row *rows, int *n_rows, const struct profile_request *request,
@@ -176,20 +235,21 @@ bool profiler_check(struct check_row *rows, int *n_rows, const struct profile_re
     bool leads = ranks_rank(ranks) == 0;
 
     *n_rows = 0;
-    for (int k = 0; leads && k < OP_KIND_COUNT; k++)
-        check.errors[k].frac = ARENA_NEW(&arena, double, sizes->n + 1);
     bool ok = ranks_agree(ranks, !leads || points_of(&points, request, &arena, err), err);
+    if (ok && leads) {
+        check.drawn = ARENA_NEW(&arena, struct drawn, sizes->n + 1);
+        draw_all(&check, sizes->n);
+    }
     if (ok) {
         ok = session_open(&session, request, ranks, &arena, err);
         if (ok)
-            ok = leads ? measure(&check, session_source(&session), sizes->n, err)
+            ok = leads ? measure(&check, session_source(&session), err)
                        : session_follow(&session, err);
         session_close(&session);
         ok = ranks_agree(ranks, ok, err);
     }
-    for (int k = 0; ok && leads && k < OP_KIND_COUNT; k++)
-        if (check.errors[k].n > 0)
-            rows[(*n_rows)++] = summarise((enum op_kind)k, &check.errors[k]);
+    if (ok && leads)
+        *n_rows = make_rows(rows, &check, &arena);
     arena_free(&arena);
     return ok;
 }

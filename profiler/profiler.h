@@ -66,12 +66,17 @@ int profiler_machines(int **out, const struct profiler_target *targets, int n,
 MUST_CHECK bool profiler_run(struct profile_summary *summary, const struct profile_request *request,
         struct ranks *ranks, const struct measure_sink *sink, struct err *err);
 
-/* Fresh random shapes, not those of the grid: predicted (by `predict`) against measured, per op kind.
- * Errors are fractions of the measured cost; bias is positive where too much was predicted. */
+/* Fresh random shapes, not those of the grid: predicted (by `predict`) against measured, per op kind and class of
+ * cost. Every shape is measured twice, in two passes over all of them; the mean counts. Errors are fractions of the
+ * measured cost; bias is positive where too much was predicted; noise is the mean difference of the two passes. */
 struct check_row {
     enum op_kind kind;
+    int size_class; /* enum cost_class by what was measured, or COST_CLASSES: all of the kind */
     int64_t n;
-    double mape, median, p90, p99, bias, coverage;
+    double mape, median, p90, p99, bias, coverage, noise;
+};
+enum {
+    CHECK_ROWS = OP_KIND_COUNT * (COST_CLASSES + 1)
 };
 struct check_request {
     /* What the cost model says; false = nothing. Called on rank 0 only. */
@@ -80,7 +85,7 @@ struct check_request {
     int64_t n;     /* sizes to measure */
     uint64_t seed; /* draws them */
 };
-/* rows: OP_KIND_COUNT of them; filled on rank 0. */
+/* rows: CHECK_ROWS of them, by kind, all of it first; filled on rank 0. */
 MUST_CHECK bool profiler_check(struct check_row *rows, int *n_rows,
         const struct profile_request *request, const struct check_request *sizes,
         struct ranks *ranks, struct err *err);

@@ -51,16 +51,17 @@ static void write_chapter(struct chapter *chapter, const char *title)
     section_provenance(chapter);
 }
 
-/* Only the newest check of each device and kind counts. Rows come newest first. */
+/* Only the newest check of each device and kind counts, all classes of it. Rows come newest first. */
 static int64_t newest_checks(struct check_store_row *rows, int64_t n)
 {
     int64_t kept = 0;
     for (int64_t i = 0; i < n; i++) {
-        bool known = false;
-        for (int64_t j = 0; j < kept && !known; j++)
-            known = strcmp(rows[j].device, rows[i].device) == 0
-                    && strcmp(rows[j].op_kind, rows[i].op_kind) == 0;
-        if (!known)
+        bool newer = false;
+        for (int64_t j = 0; j < kept && !newer; j++)
+            newer = strcmp(rows[j].device, rows[i].device) == 0
+                    && strcmp(rows[j].op_kind, rows[i].op_kind) == 0
+                    && rows[j].wall_s != rows[i].wall_s;
+        if (!newer)
             rows[kept++] = rows[i];
     }
     return kept;
@@ -140,6 +141,7 @@ bool report_write(struct report_summary *out, struct db *db, const struct report
         write_chapter(&chapter, title);
         out->headlines[i] = arena_printf(arena, "%s: %s", title, compare_headline(c, arena));
     }
+    section_accuracy(&page, comparisons, n);
     if (!write_costs(&page, db, arena, err))
         return false;
     out->n_charts = page.n_charts;

@@ -37,6 +37,8 @@ void section_requests(const struct chapter *chapter);
 void section_timeline(const struct chapter *chapter);
 /* sections_cost.c: of one device kind */
 void section_costs(struct page *page, const char *id, const struct profile *profile);
+/* sections_accuracy.c: a chapter over all comparisons, where more than one plan ran; held-out checks */
+void section_accuracy(struct page *page, const struct comparison *comparisons, int64_t n);
 void section_checks(
         struct page *page, const char *id, const struct check_store_row *rows, int64_t n_rows);
 

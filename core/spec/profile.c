@@ -7,6 +7,15 @@
 const char *const cost_source_names[] = {
         "measured", "interpolated", "imported", "derived", "estimated", NULL};
 
+const char *const cost_class_names[] = {"under 20 us", "under 1 ms", "1 ms and more"};
+_Static_assert(sizeof cost_class_names / sizeof *cost_class_names == COST_CLASSES,
+        "a name for each class");
+
+enum cost_class cost_class_of(double us)
+{
+    return us < 20 ? COST_SHORT : us < 1000 ? COST_MEDIUM : COST_LONG;
+}
+
 static int by_op(const void *a, const void *b)
 {
     const struct profile_point *x = a, *y = b;

@@ -16,6 +16,16 @@ enum cost_source {
 };
 extern const char *const cost_source_names[];
 
+/* How long an op takes, coarsely: short ones are noisier, and errors are told apart by it. */
+enum cost_class {
+    COST_SHORT,  /* under 20 us */
+    COST_MEDIUM, /* under 1 ms */
+    COST_LONG,
+    COST_CLASSES
+};
+extern const char *const cost_class_names[]; /* "under 20 us" ... */
+enum cost_class cost_class_of(double us);
+
 struct profile_point {
     struct op op;
     double cost_us;      /* median over samples of the slowest rank */

@@ -268,8 +268,9 @@ static void add_costs(struct db *db, int64_t provenance, struct err *err)
     add_point(db, provenance, (struct op){OP_SAMPLE, DTYPE_F32, 1, 1, {8, 151936}}, 310, err);
     const char *kinds[] = {"gemm", "attention_decode", "all_reduce"};
     for (int i = 0; i < 3; i++) {
-        const struct check_store_row row = {"cpu", kinds[i], 40, 1700000000, 0.031 + 0.01 * i,
-                0.022 + 0.008 * i, 0.06 + 0.02 * i, 0.12, 0.004 - 0.006 * i, 0.93};
+        const struct check_store_row row = {"cpu", kinds[i], "all", 40, 1700000000,
+                0.031 + 0.01 * i, 0.022 + 0.008 * i, 0.06 + 0.02 * i, 0.12, 0.004 - 0.006 * i, 0.93,
+                0.01};
         must(check_store_add(db, provenance, &row, err), err);
     }
 }

@@ -138,8 +138,8 @@ static void refuses_newer_version(void **state)
     struct fixture *f = *state;
     fill(f, f->path, 1, 1);
     raw(f->path, "PRAGMA user_version = 99");
-    refuses(f, DB_READ, ERR_INPUT, "version 99, this program reads up to 4");
-    refuses(f, DB_WRITE, ERR_INPUT, "version 99, this program reads up to 4");
+    refuses(f, DB_READ, ERR_INPUT, "version 99, this program reads up to 5");
+    refuses(f, DB_WRITE, ERR_INPUT, "version 99, this program reads up to 5");
 }
 
 static void refuses_other_programs_database(void **state)
@@ -225,6 +225,8 @@ static void migrates_rows_to_machines(void **state)
                  "ALTER TABLE op_point DROP COLUMN d6; ALTER TABLE op_point DROP COLUMN d7; "
                  "ALTER TABLE op_point DROP COLUMN kernel; DROP INDEX provenance_key; "
                  "ALTER TABLE provenance DROP COLUMN origin; "
+                 "DROP INDEX check_result_key; ALTER TABLE check_result DROP COLUMN size_class; "
+                 "ALTER TABLE check_result DROP COLUMN noise; "
                  "DELETE FROM op_point; PRAGMA user_version = 2");
     for (int i = 0; i < 2; i++) {
         snprintf(text, sizeof text, point, 2 + i, 40 + i);
@@ -233,7 +235,8 @@ static void migrates_rows_to_machines(void **state)
         raw(f->path, sql);
     }
     raw(f->path, "CREATE UNIQUE INDEX op_point_key ON op_point (device, kind, dtype, degree, busy, "
-                 "d0, d1, d2, d3, d4, d5); CREATE INDEX provenance_key ON provenance (host)");
+                 "d0, d1, d2, d3, d4, d5); CREATE INDEX provenance_key ON provenance (host); "
+                 "CREATE INDEX check_result_key ON check_result (kind)");
     db = db_open(f->path, DB_WRITE, &f->err);
     assert_non_null(db);
     assert_false(db_check(db, &checked, &f->err));

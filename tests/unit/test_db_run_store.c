@@ -243,8 +243,11 @@ static void merged_runs_keep_their_details_and_come_once(void **state)
 
 static void checks_come_back_newest_first(void **state)
 {
-    struct check_store_row old = {"cpu", "gemm", 10, 100, 0.1, 0.05, 0.2, 0.3, -0.01, 0.9}, *rows;
-    struct check_store_row new = {"cpu", "rope", 20, 200, 0.2, 0.1, 0.4, (double)NAN, 0.01, 0.8};
+    struct check_store_row old = {"cpu", "gemm", "under 1 ms", 10, 100, 0.1, 0.05, 0.2, 0.3, -0.01,
+                                   0.9, 0.02},
+                           *rows;
+    struct check_store_row new = {
+            "cpu", "rope", "all", 20, 200, 0.2, 0.1, 0.4, (double)NAN, 0.01, 0.8, (double)NAN};
     struct provenance who = {.wall_s = 3, .cores = 2};
     int64_t id, n;
     (void)state;
@@ -256,7 +259,9 @@ static void checks_come_back_newest_first(void **state)
     assert_int_equal(n, 2);
     assert_string_equal(rows[0].op_kind, "rope");
     assert_true(isnan(rows[0].p99));
-    assert_true(rows[1].bias == -0.01 && rows[1].coverage == 0.9 && rows[1].n == 10);
+    assert_true(rows[1].bias == -0.01 && rows[1].coverage == 0.9 && rows[1].n == 10
+                && rows[1].noise == 0.02);
+    assert_string_equal(rows[1].size_class, "under 1 ms");
 }
 
 #define CASE(name) cmocka_unit_test_setup_teardown(name, setup, teardown)

@@ -149,6 +149,79 @@ static void decode_is_bilinear(void **unused)
     close_world(&w);
 }
 
+/* A profile that was cut short has rows of few lengths: the ones around it know more. */
+static void rows_that_span_the_length_are_asked(void **unused)
+{
+    (void)unused;
+    struct world w = {0};
+    for (int64_t batch = 2; batch <= 8; batch *= 2)
+        for (int64_t kv = 16; kv <= 1024; kv *= 2)
+            put_attention(&w, OP_ATTENTION_DECODE, batch, kv,
+                    30 + 0.5 * (double)batch + 0.01 * (double)(batch * kv));
+    put_attention(&w, OP_ATTENTION_DECODE, 3, 512, 30 + 1.5 + 0.01 * 3 * 512);
+    finish(&w, NULL);
+    static const int64_t lengths[] = {16, 100, 512, 1024};
+    for (int i = 0; i < 4; i++) {
+        struct op op = op_of(OP_ATTENTION_DECODE, 1, 1, 3, lengths[i], 8);
+        op.dim[3] = 4;
+        op.dim[4] = 64;
+        struct cost cost = lookup_cost(w.lookup, &op);
+        assert_near(cost.us, 30 + 1.5 + 0.01 * 3 * (double)lengths[i], 1e-9);
+        assert_int_equal(cost.source, lengths[i] == 512 ? COST_MEASURED : COST_INTERPOLATED);
+    }
+    close_world(&w);
+}
+
+/* Repeatable, about normal, deviation 1. */
+static double noise(uint64_t i)
+{
+    double sum = 0;
+    for (int part = 0; part < 12; part++) {
+        uint64_t z = (i * 12 + (uint64_t)part + 1) * 0x9e3779b97f4a7c15u;
+        z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
+        z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
+        sum += (double)((z ^ (z >> 31)) >> 11) * 0x1p-53;
+    }
+    return sum - 6;
+}
+
+/* Whatever the noise, about nine of ten sizes that were not measured lie within their intervals. */
+static void intervals_hold_nine_of_ten(void **unused)
+{
+    (void)unused;
+    static const double levels[] = {0.01, 0.05, 0.15};
+    for (size_t l = 0; l < sizeof levels / sizeof levels[0]; l++) {
+        struct world w = {0};
+        int held = 0;
+        int asked = 0;
+        double width = 0;
+        for (int64_t site = 0; site < 12; site++)
+            for (int64_t m = 2; m <= 4096; m *= 2)
+                put(&w, OP_GEMM, 1, 1, m, 512 + site, 512,
+                        3 * pow((double)m, 0.7) * exp(levels[l] * noise((uint64_t)w.profile.n)));
+        finish(&w, NULL);
+        for (int64_t site = 0; site < 12; site++)
+            for (int64_t m = 3; m < 4096; m = m * 5 / 4 + 1) {
+                if ((m & (m - 1)) == 0)
+                    continue;
+                struct op op = op_of(OP_GEMM, 1, 1, m, 512 + site, 512);
+                struct cost cost = lookup_cost(w.lookup, &op);
+                double truth = 3 * pow((double)m, 0.7)
+                               * exp(levels[l] * noise((uint64_t)(100000 + site * 5000 + m)));
+                assert_int_equal(cost.source, COST_INTERPOLATED);
+                held += cost.lo_us <= truth && truth <= cost.hi_us;
+                width += cost.hi_us / cost.us - 1;
+                asked++;
+            }
+        double share = (double)held / asked;
+        if (share < 0.84 || share > 0.96)
+            fail_msg("noise %g: %.3f of %d held", levels[l], share, asked);
+        /* Not by being wide: twice the deviation of truth and prediction at most. */
+        assert_true(width / asked < 2.5 * levels[l]);
+        close_world(&w);
+    }
+}
+
 /* Work that grows with its arithmetic at a steady rate is met anywhere between and past the points. */
 static void prefill_holds_utilisation(void **unused)
 {
@@ -288,6 +361,8 @@ int main(void)
             cmocka_unit_test(gemm_is_joined_in_logs),
             cmocka_unit_test(elementwise_and_collectives_are_linear),
             cmocka_unit_test(decode_is_bilinear),
+            cmocka_unit_test(rows_that_span_the_length_are_asked),
+            cmocka_unit_test(intervals_hold_nine_of_ten),
             cmocka_unit_test(prefill_holds_utilisation),
             cmocka_unit_test(outside_the_grid_is_said),
             cmocka_unit_test(another_load_is_used_and_said),

@@ -265,7 +265,7 @@ static bool predict_more(void *self, const struct op *op, double *us, double *lo
 static void check_tells_error_bias_and_coverage(void **state)
 {
     struct fixture *f = *state;
-    struct check_row rows[OP_KIND_COUNT];
+    struct check_row rows[CHECK_ROWS];
     struct recording recording = {0};
     int n_rows;
 
@@ -283,8 +283,12 @@ static void check_tells_error_bias_and_coverage(void **state)
     assert_true(record_end(&recording, f->path, &f->err));
     const struct check_request sizes = {predict_more, NULL, 200, 7};
     assert_true(profiler_check(rows, &n_rows, &f->request, &sizes, f->ranks, &f->err));
-    assert_int_equal(n_rows, 1);
+    assert_int_equal(n_rows, 2); /* all, and the class that they are all of */
     assert_int_equal(rows[0].kind, OP_GEMM);
+    assert_int_equal(rows[0].size_class, COST_CLASSES);
+    assert_int_equal(rows[1].size_class, COST_SHORT);
+    assert_int_equal(rows[1].n, rows[0].n);
+    assert_float_equal(rows[0].noise, 0, 1e-9);
     assert_true(rows[0].n >= 5);
     assert_float_equal(rows[0].mape, 0.1, 1e-9);
     assert_float_equal(rows[0].median, 0.1, 1e-9);
