@@ -49,8 +49,8 @@ struct simulate_result {
     int64_t offered, finished, refused_full, refused_late;
     double good_frac; /* of the offered requests, those that met every service objective */
     double slo_ttft_us, slo_tpot_us; /* at the percentile that the objectives ask for */
-    bool sampled;     /* not every replica was simulated: see most_requests */
-    struct simulate_stage *stages; /* replica after replica, plan order */
+    bool sampled;                    /* not every replica was simulated: see most_requests */
+    struct simulate_stage *stages;   /* replica after replica, plan order */
     int n_stages;
     struct simulate_request *requests; /* in the order of the input */
 };
