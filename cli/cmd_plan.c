@@ -19,7 +19,7 @@ struct plan_options {
     const char *const *what_if;
     int n_what_if;
     int dtype, kv_dtype, objective, simulate;
-    bool deterministic, reproducible, explain;
+    bool deterministic, reproducible, explain, mtp;
     double time_limit_s;
 };
 
@@ -58,6 +58,9 @@ static const struct opt opts[] = {
                 .help = "solve a plain table of times and memory (docs/formats/table.md) instead "
                         "of "
                         "a model"},
+        {"mtp", 0, OPT_FLAG, AT(mtp),
+                .help = "room for the model's multi-token-prediction layers; run does not execute "
+                        "them"},
         {"deterministic", 0, OPT_FLAG, AT(deterministic),
                 .help = "the same tokens for every plan, bit for bit; slower"},
         {"reproducible", 0, OPT_FLAG, AT(reproducible),
@@ -146,6 +149,7 @@ static bool run(struct cli *cli, void *options)
             .kv_dtype = (enum dtype)(o->kv_dtype > 0 ? o->kv_dtype - 1 : o->dtype),
             .deterministic = o->deterministic,
             .reproducible = o->reproducible,
+            .mtp = o->mtp,
             .explain = o->explain,
             .simulate_best = o->simulate,
             .time_limit_s = o->time_limit_s,

@@ -136,6 +136,10 @@ void plan_show_text(const struct plan *plan, bool explain, bool measured, struct
             str_show_us(b, f->tpot_p99_us));
     printf("  memory       %s in the fullest rank of %d\n",
             str_show_bytes(a, (double)f->memory_bytes), plan->n_ranks);
+    if (plan->mtp_layers > 0)
+        printf("  MTP          weights and cache of %d multi-token-prediction layer%s are in the "
+               "last stages' memory, their time is in no figure\n",
+                plan->mtp_layers, plan->mtp_layers > 1 ? "s" : "");
     printf("  bottleneck   %s\n  binding      %s\n", plan->bottleneck, plan->binding);
     print_certificate(plan);
     print_regret(plan);

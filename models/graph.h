@@ -22,6 +22,7 @@ struct split {
     enum dtype dtype, kv_dtype;
     bool deterministic;
     int nodes; /* machines that the tp * attention_dp ranks are spread over, in equal parts; 0 = one */
+    int mtp; /* multi-token-prediction layers whose weights and cache the last piece holds, without computing them */
     int expert_slots; /* experts, replicas counted, that each of the ep groups has room for; 0 = experts / ep */
     /* For pricing alone: as imported tables cut a step. Attention modules and expert layers whole, in the ops of
      * their names; rows between ops of another type than f32 (0). */
@@ -132,6 +133,8 @@ enum weight_buffer {
     WEIGHT_EMBEDDING = WEIGHT_LAYER_COUNT, /* [vocab, H], first piece */
     WEIGHT_FINAL_NORM,                     /* [H], last piece */
     WEIGHT_LM_HEAD,                        /* [V, H], last piece */
+    WEIGHT_MTP, /* last piece, split.mtp: each a layer like the last one, [H, 2 H] whole, three norms; and the embedding
+                 * table where the piece has none */
     WEIGHT_COUNT
 };
 /* Sizes of one layer; entries from WEIGHT_LAYER_COUNT on are 0. */

@@ -135,6 +135,19 @@ void graph_layer_weights(int64_t bytes[WEIGHT_COUNT], const struct model *model,
     }
 }
 
+/* One of them: the layer, the product that joins two rows to one (whole on every rank), and the norms of both and of
+ * the head's rows. The head is the model's own. */
+static int64_t mtp_layer_bytes(
+        const struct model *model, const struct split *split, const struct sizes *s)
+{
+    int64_t bytes[WEIGHT_COUNT];
+    int64_t total = 2 * s->hidden * s->hidden * s->w + 3 * s->hidden * 4;
+    graph_layer_weights(bytes, model, split, model->n_layers - 1);
+    for (int i = 0; i < WEIGHT_COUNT; i++)
+        total += bytes[i];
+    return total;
+}
+
 void graph_end_weights(int64_t bytes[WEIGHT_COUNT], const struct model *model,
         const struct split *split, struct piece piece)
 {
@@ -149,6 +162,9 @@ void graph_end_weights(int64_t bytes[WEIGHT_COUNT], const struct model *model,
         if (!(first && model->tied_embeddings))
             bytes[WEIGHT_LM_HEAD] = s.vocab * s.hidden * s.w;
     }
+    if (last && split->mtp > 0)
+        bytes[WEIGHT_MTP] = split->mtp * mtp_layer_bytes(model, split, &s)
+                            + (first ? 0 : model->vocab * s.hidden * s.w);
 }
 
 static int64_t sum(const int64_t *bytes, int n)
@@ -196,7 +212,8 @@ int64_t graph_kv_block_bytes(
     int64_t elems = 2 * (kv.end - kv.begin) * model->head_dim;
     if (model->mla.kv_rank > 0)
         elems = model->mla.kv_rank + model->mla.rope_dim;
-    return (piece.end_layer - piece.first_layer) * elems * block_tokens
+    int mtp = piece.end_layer == model->n_layers ? split->mtp : 0;
+    return (piece.end_layer - piece.first_layer + mtp) * elems * block_tokens
            * dtype_bytes(split->kv_dtype);
 }
 

@@ -106,7 +106,8 @@ static bool check_memory(struct checker *c, int r, int s, const struct plan_repl
             .busy = 1,
             .dtype = (enum dtype)c->plan->dtype,
             .kv_dtype = (enum dtype)c->plan->kv_dtype,
-            .deterministic = c->plan->deterministic};
+            .deterministic = c->plan->deterministic,
+            .mtp = c->plan->mtp_layers};
     if (!graph_legal(c->model, &split, c->err))
         return err_context(c->err, "replica %d stage %d", r, s);
     struct piece piece = {stage->first_layer, stage->end_layer};
@@ -206,6 +207,11 @@ bool plan_check(const struct plan *plan, const struct model *model, const struct
     }
     c.rank_used = ARENA_NEW(&arena, char, plan->n_ranks);
     c.kind_used = ARENA_NEW(&arena, int64_t, cluster->n_kinds + 1);
+    if (plan->mtp_layers < 0 || plan->mtp_layers > model->n_mtp) {
+        err_set(err, ERR_INPUT, "the plan has mtp_layers: %d, and %s has %d such layers",
+                plan->mtp_layers, model->name, model->n_mtp);
+        goto done;
+    }
     for (int r = 0; r < plan->n_replicas; r++)
         if (!check_replica(&c, r, &plan->replicas[r]))
             goto done;

@@ -106,6 +106,7 @@ void choose_build(struct plan *out, const struct candidate *c, const struct plan
     out->kv_dtype = (int)input->kv_dtype;
     out->block_tokens = PLAN_BLOCK_TOKENS;
     out->max_len = (int)demand.max_len;
+    out->mtp_layers = input->mtp ? input->model->n_mtp : 0;
     out->deterministic = input->deterministic;
     for (int i = 0; i < c->n_replicas; i++)
         out->n_replicas += (int)c->replicas[i].count;

@@ -309,6 +309,7 @@ struct split cost_plan_split(const struct plan *plan, const struct plan_replica 
             .dtype = (enum dtype)plan->dtype,
             .kv_dtype = (enum dtype)plan->kv_dtype,
             .deterministic = plan->deterministic,
+            .mtp = plan->mtp_layers,
             .nodes = *kind >= 0 ? cost_group_nodes(cluster, *kind, stage->n_ranks * stage->threads)
                                 : 0,
     };

@@ -15,6 +15,11 @@ static bool check_input(const struct planner_input *input, struct err *err)
     if (input->requests->n < 1)
         return err_set(err, ERR_INPUT, "workload %s has no requests: there is nothing to plan for",
                 input->workload->name);
+    if (input->mtp && input->model->n_mtp == 0)
+        return err_set(err, ERR_INPUT,
+                "--mtp: %s has no multi-token-prediction layers (num_nextn_predict_layers): leave "
+                "it out",
+                input->model->name);
     int64_t longest = 0;
     for (int64_t i = 0; i < input->requests->n; i++) {
         const struct request *r = &input->requests->items[i];

@@ -43,6 +43,7 @@ struct planner_input {
     enum dtype dtype, kv_dtype;
     int objective; /* enum plan_objective */
     bool deterministic;
+    bool mtp; /* room for the model's multi-token-prediction layers */
     struct plan_force force;
     struct plan_inflation robust;
     int simulate_best;     /* how many candidates the simulator sees; default 8 */

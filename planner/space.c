@@ -87,7 +87,8 @@ static bool explain_layouts(const struct planner_input *input, struct err *err)
             .threads = f->threads > 0 ? f->threads : 1,
             .dtype = input->dtype,
             .kv_dtype = input->kv_dtype,
-            .deterministic = input->deterministic};
+            .deterministic = input->deterministic,
+            .mtp = input->mtp ? input->model->n_mtp : 0};
     if (f->ep == 0 && split.attention_dp > 1 && input->model->moe.n > 0)
         split.ep = split.attention_dp;
     if (f->tp == 0 && f->ep > 1 && split.attention_dp == 1)
@@ -151,7 +152,8 @@ bool space_layouts(struct layout **out, int *n, const struct planner_input *inpu
                         .busy = 1,
                         .dtype = input->dtype,
                         .kv_dtype = input->kv_dtype,
-                        .deterministic = input->deterministic};
+                        .deterministic = input->deterministic,
+                        .mtp = input->mtp ? input->model->n_mtp : 0};
                 const int eps[3] = {1, tp, tp * adp};
                 for (int i = 0; i < 3; i++) {
                     if (i > 0 && eps[i] == eps[i - 1])

@@ -100,6 +100,10 @@ void section_memory(const struct chapter *chapter)
             "Weights, cache and work buffers are allocated before the first step; measured is what "
             "the "
             "devices of the rank had allocated at the end.");
+    if (chapter->focus != NULL && chapter->focus->run->plan.mtp_layers > 0)
+        page_text(page, NULL,
+                "Weights and cache of the last stages hold %d multi-token-prediction layers.",
+                chapter->focus->run->plan.mtp_layers);
     struct table table =
             TABLE("memory", "Memory of each rank of each plan.", memory_columns, chapter->arena);
     struct memory_bars bars = {.series = {{.name = "weights", .stack = "predicted"},

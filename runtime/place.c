@@ -82,6 +82,11 @@ static bool check_plan(const struct plan *plan, const struct model *model, struc
         return err_set(err, ERR_INPUT,
                 "the plan is for a model with digest %s, %s has %s: plan again for this model",
                 plan->model_digest, model->name, model->digest);
+    if (plan->mtp_layers > 0)
+        return err_set(err, ERR_INPUT,
+                "the plan has memory for %d multi-token-prediction layers, which the runtime does "
+                "not execute: plan without --mtp",
+                plan->mtp_layers);
     for (int r = 0; r < plan->n_replicas; r++) {
         const struct plan_replica *replica = &plan->replicas[r];
 

@@ -129,6 +129,8 @@ static const struct conf_field plan_fields[] = {
                 .help = "tokens in a KV block"},
         {"max_len", CONF_INT, AT(max_len), .required = true, .min = 1, .max = 1 << 28,
                 .help = "longest sequence, prompt and output"},
+        {"mtp_layers", CONF_INT, AT(mtp_layers), .min = 0, .max = 64,
+                .help = "multi-token-prediction layers that the last stages have memory for"},
         {"deterministic", CONF_BOOL, AT(deterministic), .def = "false",
                 .help = "the same tokens for every plan, bit for bit; slower"},
         {"prefix_cache", CONF_BOOL, AT(prefix_cache), .def = "false",

@@ -81,7 +81,8 @@ struct plan {
     const char *profile_digest;
     int dtype, kv_dtype; /* enum dtype */
     int block_tokens;
-    int max_len; /* longest sequence, prompt and output */
+    int max_len;    /* longest sequence, prompt and output */
+    int mtp_layers; /* multi-token-prediction layers that the last stages have memory for */
     bool deterministic;
     bool prefix_cache;             /* blocks of known prompts are kept and shared: core/sched.h */
     struct plan_replica *replicas; /* one entry each, already expanded */

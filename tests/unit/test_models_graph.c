@@ -327,6 +327,31 @@ static void weight_bytes_equal_the_facts(void **state)
     }
 }
 
+/* DeepSeek-V3, README_WEIGHTS: 11.5 B parameters beside the shared embedding and head. */
+static void prediction_layers_take_their_parameters_and_a_layer_of_cache(void **state)
+{
+    (void)state;
+    struct model model = read_model("deepseek-v3");
+    struct model_facts facts;
+    struct split split = split_of(1, 1, 1);
+    struct piece all = whole(&model), tail = {30, model.n_layers}, head = {0, 30};
+
+    model_facts(&facts, &model);
+    split.dtype = split.kv_dtype = DTYPE_F32; /* gains are f32 in any case: every parameter is 4 bytes */
+    int64_t weights = graph_weight_bytes(&model, &split, all);
+    int64_t tail_weights = graph_weight_bytes(&model, &split, tail);
+    int64_t head_weights = graph_weight_bytes(&model, &split, head);
+    int64_t block = graph_kv_block_bytes(&model, &split, all, 16);
+    split.mtp = model.n_mtp;
+    assert_int_equal(graph_weight_bytes(&model, &split, all) - weights, 4 * facts.mtp_params);
+    assert_true(facts.mtp_params > INT64_C(11400000000) && facts.mtp_params < INT64_C(11700000000));
+    assert_int_equal(graph_weight_bytes(&model, &split, tail) - tail_weights,
+            4 * (facts.mtp_params + facts.embed_params));
+    assert_int_equal(graph_weight_bytes(&model, &split, head), head_weights);
+    assert_int_equal(graph_kv_block_bytes(&model, &split, all, 16) * model.n_layers,
+            block * (model.n_layers + 1));
+}
+
 static void bytes_are_the_sum_of_the_lists(void **state)
 {
     (void)state;
@@ -444,6 +469,7 @@ int main(void)
             cmocka_unit_test(latent_attention_lists_its_own_ops),
             cmocka_unit_test(flop_of_a_token_equal_the_facts),
             cmocka_unit_test(weight_bytes_equal_the_facts),
+            cmocka_unit_test(prediction_layers_take_their_parameters_and_a_layer_of_cache),
             cmocka_unit_test(bytes_are_the_sum_of_the_lists),
             cmocka_unit_test(illegal_splits_hear_the_rule),
             cmocka_unit_test(slices_and_chunks),
