@@ -92,11 +92,12 @@ struct plan_files {
 
 static bool read_files(struct plan_files *f, const struct cli *cli, const struct plan_options *o)
 {
+    const struct costs_query query = {o->db, &f->cluster, &f->model, 1U << o->dtype};
     return model_read(&f->model, cli->argv[0], cli->data_dir, cli->arena, cli->err)
            && cluster_read_file(&f->cluster, o->cluster, cli->arena, cli->err)
            && workload_read_file(&f->workload, o->workload, cli->arena, cli->err)
            && workload_requests(&f->requests, &f->workload, cli->arena, cli->err)
-           && costs_read(&f->profiles, &f->n_profiles, o->db, &f->cluster, cli->arena, cli->err);
+           && costs_read(&f->profiles, &f->n_profiles, &query, cli->arena, cli->err);
 }
 
 /* The cluster and its costs as --what-if wants them. */

@@ -59,6 +59,8 @@ static bool speed_up(struct workload *workload, const char *path, double by, str
     case ARRIVAL_TRACE:
         workload->trace.time_scale *= by;
         return true;
+    case ARRIVAL_STEADY: /* when they are paced */
+        return true;
     }
     return true;
 }
@@ -77,7 +79,8 @@ static bool read_workload(struct workload *workload, struct requests *requests,
     if (o->requests > 0)
         workload->requests = o->requests;
     return (o->speedup == 1 || speed_up(workload, path, o->speedup, cli->err))
-           && workload_requests(requests, workload, cli->arena, cli->err);
+           && workload_requests(requests, workload, cli->arena, cli->err)
+           && requests_pace(requests, plan->predicted.requests_per_s * o->speedup, cli->err);
 }
 
 static bool run(struct cli *cli, void *options)
@@ -95,9 +98,10 @@ static bool run(struct cli *cli, void *options)
             || !model_read(&model, o->model != NULL ? o->model : plan.model, cli->data_dir,
                     cli->arena, cli->err))
         return false;
+    const struct costs_query query = {o->db, &cluster, &model, 1U << plan.dtype};
     if (!read_workload(&workload, &requests, &plan, cli, o)
             || !plan_check(&plan, &model, &cluster, cli->err)
-            || !costs_read(&profiles, &n_profiles, o->db, &cluster, cli->arena, cli->err))
+            || !costs_read(&profiles, &n_profiles, &query, cli->arena, cli->err))
         return false;
     struct cost_model *costs = cost_open(&model, &cluster, profiles, n_profiles, cli->err);
     if (costs == NULL)

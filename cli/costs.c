@@ -2,21 +2,25 @@
 
 #include "core/log.h"
 #include "db/profile_store.h"
+#include "planner/imported.h"
 
-bool costs_read(struct profile **profiles, int *n, const char *db_path,
-        const struct cluster *cluster, struct arena *arena, struct err *err)
+bool costs_read(struct profile **profiles, int *n, const struct costs_query *query,
+        struct arena *arena, struct err *err)
 {
+    const struct cluster *cluster = query->cluster;
+    const struct imported_wish wish = {query->model, query->dtypes};
+    const struct profile_filter filter = {imported_wanted, &wish};
     *n = 0;
     *profiles = ARENA_NEW(arena, struct profile, cluster->n_kinds + 1);
-    if (db_path == NULL)
+    if (query->db_path == NULL)
         return true;
-    struct db *db = db_open(db_path, DB_READ, err);
+    struct db *db = db_open(query->db_path, DB_READ, err);
     if (db == NULL)
         return false;
     bool ok = true;
     for (int k = 0; k < cluster->n_kinds && ok; k++) {
         struct profile *profile = &(*profiles)[*n];
-        ok = profile_store_read(profile, db, cluster->kinds[k].name, arena, err);
+        ok = profile_store_read_some(profile, db, cluster->kinds[k].name, &filter, arena, err);
         if (!ok)
             break;
         if (profile->n > 0)
@@ -24,7 +28,7 @@ bool costs_read(struct profile **profiles, int *n, const char *db_path,
         else
             log_line(LOG_WARN,
                     "%s holds no measurements of device kind %s: datasheet figures stand in",
-                    db_path, cluster->kinds[k].name);
+                    query->db_path, cluster->kinds[k].name);
     }
     db_close(db);
     return ok;

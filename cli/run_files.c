@@ -42,7 +42,8 @@ static bool read_workload(
         return err_set(
                 cli->err, ERR_INPUT, "the plan names no workload: give one with --workload FILE");
     return workload_read_file(&out->workload, path, cli->arena, cli->err)
-           && workload_requests(&out->requests, &out->workload, cli->arena, cli->err);
+           && workload_requests(&out->requests, &out->workload, cli->arena, cli->err)
+           && requests_pace(&out->requests, out->plan.predicted.requests_per_s, cli->err);
 }
 
 /* Blocks that begin alike have equal hashes, as a prefix cache wants them: each stands for all before it. */
@@ -136,7 +137,8 @@ static bool read_prompts(struct run_input *out, struct cli *cli, const char *pat
                     cli->err, pos, "arrives before the line above; expected rising arrival_ms");
         n++;
     }
-    out->requests = (struct requests){items, n, out->plan.block_tokens};
+    out->requests =
+            (struct requests){.items = items, .n = n, .hash_tokens = out->plan.block_tokens};
     out->prompts = (const int32_t *const *)prompts;
     if (!out->workload.name)
         out->workload.name = path;

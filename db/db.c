@@ -1,5 +1,5 @@
 /*
- * The file, its version, and the checksum function. Statements are in sql_store.c, care (check, merge,
+ * The file and its version. Statements are in sql_store.c, care (check, merge,
  * export) in care.c.
  */
 #include "db/db.h"
@@ -9,9 +9,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <xxhash.h>
 
 #include "db/handle.h"
+#include "db/row_sum.h"
 #include "db/sql_store.h"
 
 extern const char db_schema_1[], db_schema_2[], db_schema_3[], db_schema_4[], db_schema_5[];
@@ -27,41 +27,6 @@ enum {
 
 const char *const db_tables[] = {"provenance", "device", "op_point", "ceiling", "plan", "run",
         "run_figure", "run_request", "run_step", "check_result", NULL};
-
-static void sum_value(XXH64_state_t *state, sqlite3_value *value)
-{
-    int type = sqlite3_value_type(value);
-    XXH64_update(state, &type, sizeof type);
-    if (type == SQLITE_INTEGER) {
-        int64_t i = sqlite3_value_int64(value);
-        XXH64_update(state, &i, sizeof i);
-    } else if (type == SQLITE_FLOAT) {
-        double r =
-                sqlite3_value_double(value) + 0.0; /* the file does not keep a minus before zero */
-        XXH64_update(state, &r, sizeof r);
-    } else if (type != SQLITE_NULL) {
-        const void *p = sqlite3_value_blob(value);
-        int64_t bytes = sqlite3_value_bytes(value);
-        XXH64_update(state, &bytes, sizeof bytes);
-        if (bytes > 0)
-            XXH64_update(state, p, (size_t)bytes);
-    }
-}
-
-/* row_sum(table, values...): type, length and content of each, so that nothing can move between columns. */
-static void row_sum(sqlite3_context *context, int n, sqlite3_value **values)
-{
-    XXH64_state_t *state = XXH64_createState();
-    if (!state) {
-        sqlite3_result_error_nomem(context);
-        return;
-    }
-    XXH64_reset(state, 0);
-    for (int i = 0; i < n; i++)
-        sum_value(state, values[i]);
-    sqlite3_result_int64(context, (int64_t)XXH64_digest(state));
-    XXH64_freeState(state);
-}
 
 bool db_fail(struct db *db, int rc, const char *doing, struct err *err)
 {
@@ -194,14 +159,15 @@ static bool read_columns(struct db *db, struct err *err)
 
 static bool open_handle(struct db *db, enum db_mode mode, struct err *err)
 {
-    int flags =
-            mode == DB_WRITE ? SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE : SQLITE_OPEN_READONLY;
+    /* A handle belongs to one thread (db.h): without locks a column is read twice as quickly. */
+    int flags = SQLITE_OPEN_NOMUTEX
+                | (mode == DB_WRITE ? SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE
+                                    : SQLITE_OPEN_READONLY);
     int rc = sqlite3_open_v2(db->path, &db->handle, flags, NULL);
 
     if (rc == SQLITE_OK) {
         db_set_timeout(db, TIMEOUT_MS);
-        rc = sqlite3_create_function(db->handle, "row_sum", -1,
-                SQLITE_UTF8 | SQLITE_DETERMINISTIC | SQLITE_INNOCUOUS, NULL, row_sum, NULL, NULL);
+        rc = row_sum_register(db->handle);
     }
     if (rc == SQLITE_OK)
         rc = sqlite3_exec(

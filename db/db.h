@@ -14,7 +14,7 @@
 #include "core/arena.h"
 #include "core/spec/measure.h"
 
-struct db;
+struct db; /* for one thread at a time */
 
 enum db_mode {
     DB_READ,

@@ -120,6 +120,40 @@ bool profile_store_add(bool *added, struct db *db, int64_t provenance, const cha
     return ok;
 }
 
+/* Columns of op_point as the schema has them (sql_scan). Later migrations append theirs. */
+enum column {
+    AT_KIND = 3,
+    AT_DTYPE,
+    AT_DEGREE,
+    AT_BUSY,
+    AT_D0,
+    AT_COST_US = 13,
+    AT_LO_US,
+    AT_HI_US,
+    AT_MIN_US,
+    AT_Q1_US,
+    AT_Q3_US,
+    AT_P99_US,
+    AT_MAD_US,
+    AT_SAMPLES,
+    AT_COLD,
+    AT_SOURCE,
+    AT_STOP,
+    AT_NODES = 26,
+    AT_D6,
+    AT_KERNEL = 29
+};
+
+/* A scan over the points of one device. Names come in runs: the last one of each column is tried first. */
+struct point_scan {
+    struct db *db;
+    struct rows rows;
+    int last[AT_KERNEL + 1];
+    enum column unknown;   /* whose name nobody knows */
+    const char *names[64]; /* texts that stand in row after row, kept once */
+    int n_names;
+};
+
 static const char *borrowed_text(const struct rows *rows, int column)
 {
     bool is_null;
@@ -127,69 +161,76 @@ static const char *borrowed_text(const struct rows *rows, int column)
     return is_null || value.type != VALUE_TEXT ? NULL : value.p;
 }
 
-/* The index of a name that the file has, or -1 with a message. */
-static int name_index(const struct rows *rows, int column, const char *const *names, struct db *db,
-        struct err *err)
+/* The index of a name, or -1: the row is damaged, or from another version. */
+static int name_index(struct point_scan *scan, enum column column, const char *const *names)
 {
-    const char *text = borrowed_text(rows, column);
+    const char *text = borrowed_text(&scan->rows, (int)column);
+    int *last = &scan->last[column];
+    if (text && strcmp(names[*last], text) == 0)
+        return *last;
     for (int i = 0; text && names[i]; i++)
         if (strcmp(names[i], text) == 0)
-            return i;
-    err_set(err, ERR_INPUT,
-            "%s: table op_point: unknown %s \"%s\": expected one that this version knows: use the "
-            "shardwright that wrote it",
-            db_path(db), sql_column_name(rows, column), text ? text : "");
+            return *last = i;
+    scan->unknown = column;
     return -1;
 }
 
-/* Names that stand in row after row are kept once: there are few, and they come in runs. */
-struct kept_names {
-    const char *names[64];
-    int n;
-};
+static bool unknown_name(const struct point_scan *scan, struct err *err)
+{
+    const char *text = borrowed_text(&scan->rows, (int)scan->unknown);
+    return err_set(err, ERR_INPUT,
+            "%s: table op_point: unknown %s \"%s\": expected one that this version knows: use the "
+            "shardwright that wrote it",
+            db_path(scan->db), sql_column_name(&scan->rows, (int)scan->unknown), text ? text : "");
+}
 
-static const char *keep_name(struct kept_names *kept, const char *text, struct arena *arena)
+static const char *keep_name(struct point_scan *scan, const char *text, struct arena *arena)
 {
     if (text == NULL)
         return NULL;
-    for (int i = kept->n - 1; i >= 0; i--)
-        if (strcmp(kept->names[i], text) == 0)
-            return kept->names[i];
+    for (int i = scan->n_names - 1; i >= 0; i--)
+        if (strcmp(scan->names[i], text) == 0)
+            return scan->names[i];
     const char *copy = arena_strdup(arena, text);
-    if (kept->n < (int)(sizeof kept->names / sizeof *kept->names))
-        kept->names[kept->n++] = copy;
+    if (scan->n_names < (int)(sizeof scan->names / sizeof *scan->names))
+        scan->names[scan->n_names++] = copy;
     return copy;
 }
 
-static bool read_point(struct profile_point *point, struct db *db, const struct rows *rows,
-        struct kept_names *kept, struct arena *arena, struct err *err)
+static bool read_op(struct op *op, struct point_scan *scan)
 {
-    int kind = name_index(rows, 0, op_kind_names, db, err);
-    int dtype = name_index(rows, 1, dtype_names, db, err);
-    int source = name_index(rows, 20, cost_source_names, db, err);
+    const struct rows *rows = &scan->rows;
+    int kind = name_index(scan, AT_KIND, op_kind_names);
+    int dtype = name_index(scan, AT_DTYPE, dtype_names);
 
-    if (kind < 0 || dtype < 0 || source < 0)
+    if (kind < 0 || dtype < 0)
         return false;
-    point->op = (struct op){.kind = (enum op_kind)kind,
+    *op = (struct op){.kind = (enum op_kind)kind,
             .dtype = (enum dtype)dtype,
-            .degree = (int32_t)sql_int(rows, 2),
-            .busy = (int32_t)sql_int(rows, 3),
-            .nodes = (int32_t)sql_int(rows, 22)};
+            .degree = (int32_t)sql_int(rows, AT_DEGREE),
+            .busy = (int32_t)sql_int(rows, AT_BUSY),
+            .nodes = (int32_t)sql_int(rows, AT_NODES)};
     for (int d = 0; d < OP_DIMS; d++)
-        point->op.dim[d] = sql_int(rows, d < 6 ? 4 + d : 23 + d - 6);
-    point->cost_us = sql_real(rows, 10);
-    point->lo_us = sql_real(rows, 11);
-    point->hi_us = sql_real(rows, 12);
-    point->min_us = sql_real(rows, 13);
-    point->q1_us = sql_real(rows, 14);
-    point->q3_us = sql_real(rows, 15);
-    point->p99_us = sql_real(rows, 16);
-    point->mad_us = sql_real(rows, 17);
-    point->samples = (int32_t)sql_int(rows, 18);
-    point->cold = sql_int(rows, 19) != 0;
+        op->dim[d] = sql_int(rows, d < 6 ? AT_D0 + d : AT_D6 + d - 6);
+    return true;
+}
+
+static bool read_cost(struct profile_point *point, struct point_scan *scan, struct arena *arena)
+{
+    const struct rows *rows = &scan->rows;
+    int source = name_index(scan, AT_SOURCE, cost_source_names);
+
+    if (source < 0)
+        return false;
+    double *const figures[] = {&point->cost_us, &point->lo_us, &point->hi_us, &point->min_us,
+            &point->q1_us, &point->q3_us, &point->p99_us, &point->mad_us};
+    for (int i = 0; i < AT_SAMPLES - AT_COST_US; i++)
+        *figures[i] = sql_real(rows, AT_COST_US + i);
+    point->samples = (int32_t)sql_int(rows, AT_SAMPLES);
+    point->cold = sql_int(rows, AT_COLD) != 0;
     point->source = (enum cost_source)source;
-    point->stop = keep_name(kept, borrowed_text(rows, 21), arena);
-    point->kernel = keep_name(kept, borrowed_text(rows, 25), arena);
+    point->stop = keep_name(scan, borrowed_text(rows, AT_STOP), arena);
+    point->kernel = keep_name(scan, borrowed_text(rows, AT_KERNEL), arena);
     return true;
 }
 
@@ -206,36 +247,46 @@ static bool count_points(int64_t *n, struct db *db, int64_t device, struct err *
     return err->kind == ERR_NONE;
 }
 
-static bool read_points(
-        struct profile *out, struct db *db, int64_t device, struct arena *arena, struct err *err)
+/* A damaged row that the filter leaves out, or seems to, is never served. */
+static bool read_points(struct profile *out, struct db *db, int64_t device,
+        const struct profile_filter *filter, struct arena *arena, struct err *err)
 {
-    struct kept_names kept = {.n = 0};
-    struct rows rows = {0};
+    struct point_scan scan = {.db = db};
     int64_t most = 0;
 
     bool ok = count_points(&most, db, device, err);
     out->points = ARENA_NEW(arena, struct profile_point, most);
-    ok = ok
-         && sql_select(&rows, db, "op_point",
-                 "kind,dtype,degree,busy,d0,d1,d2,d3,d4,d5,cost_us,lo_us,hi_us,min_us,q1_us,q3_us,"
-                 "p99_us,mad_us,n_samples,cold,source,stop,nodes,d6,d7,kernel",
-                 "WHERE device=?1 ORDER BY id", VALUES(V_INT(device)), err);
+    ok = ok && sql_scan(&scan.rows, db, "op_point", "WHERE device=?1", VALUES(V_INT(device)), err);
     /* Another process may add points meanwhile: they are left for the next reading. */
-    while (ok && out->n < most && sql_next(&rows, err))
-        ok = read_point(&out->points[out->n++], db, &rows, &kept, arena, err);
-    sql_end(&rows);
+    while (ok && out->n < most && sql_next(&scan.rows, err)) {
+        struct op op;
+        bool known = read_op(&op, &scan);
+        if (known && filter != NULL && !filter->takes(filter->self, &op))
+            continue;
+        struct profile_point *point = &out->points[out->n++];
+        point->op = op;
+        ok = sql_verify(&scan.rows, err)
+             && ((known && read_cost(point, &scan, arena)) || unknown_name(&scan, err));
+    }
+    sql_end(&scan.rows);
     return ok && err->kind == ERR_NONE;
 }
 
 bool profile_store_read(struct profile *out, struct db *db, const char *device, struct arena *arena,
         struct err *err)
 {
+    return profile_store_read_some(out, db, device, NULL, arena, err);
+}
+
+bool profile_store_read_some(struct profile *out, struct db *db, const char *device,
+        const struct profile_filter *filter, struct arena *arena, struct err *err)
+{
     struct profile_ceiling *ceilings;
     int64_t id;
     int n = 0;
 
     *out = (struct profile){.device = arena_strdup(arena, device)};
-    if (!device_id(&id, db, device, false, err) || !read_points(out, db, id, arena, err)
+    if (!device_id(&id, db, device, false, err) || !read_points(out, db, id, filter, arena, err)
             || !profile_store_ceilings(&ceilings, &n, db, device, arena, err))
         return false;
     /* Sorted by degree, then busy: the last of degree 1 has the most ranks busy. */

@@ -20,6 +20,15 @@ MUST_CHECK bool profile_store_add(bool *added, struct db *db, int64_t provenance
  * thread with the most ranks busy. A device kind nobody measured gives an empty profile. */
 MUST_CHECK bool profile_store_read(struct profile *out, struct db *db, const char *device,
         struct arena *arena, struct err *err);
+/* What of a device kind is wanted: NULL or a function that says so of an op. */
+struct profile_filter {
+    bool (*takes)(const void *self, const struct op *op);
+    const void *self;
+};
+/* The same of the points that the filter takes; rows that it leaves out are not verified, the digest is that of the
+ * rest. */
+MUST_CHECK bool profile_store_read_some(struct profile *out, struct db *db, const char *device,
+        const struct profile_filter *filter, struct arena *arena, struct err *err);
 /* The samples of one point, in microseconds, in the order they were taken; *n 0 when not kept. */
 MUST_CHECK bool profile_store_samples(double **samples, int64_t *n, struct db *db,
         const char *device, const struct op *op, struct arena *arena, struct err *err);

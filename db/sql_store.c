@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "db/handle.h"
+#include "db/row_sum.h"
 
 /* Statements are kept: preparing costs more than running most of them. */
 static bool prepare(struct rows *rows, struct db *db, const char *sql, struct err *err)
@@ -89,6 +90,40 @@ bool sql_select(struct rows *rows, struct db *db, const char *table, const char 
     return true;
 }
 
+bool sql_scan(struct rows *rows, struct db *db, const char *table, const char *tail,
+        struct values values, struct err *err)
+{
+    char sql[2048];
+    *rows = (struct rows){.db = db};
+    /* Through an index every row would be looked up on its own. */
+    int len = snprintf(sql, sizeof sql, "SELECT id,%s,row_sum FROM %s NOT INDEXED %s",
+            db_columns_of(db, table), table, tail);
+    if (len >= (int)sizeof sql)
+        return err_set(err, ERR_BUG, "%s: statement too long: %s", db->path, sql);
+    if (!sql_query(rows, db, sql, values, err))
+        return false;
+    rows->scanned = table;
+    rows->n_columns--;
+    return true;
+}
+
+static bool damaged(const struct rows *rows, const char *table, int64_t id, struct err *err)
+{
+    const char *path = rows->db->path;
+    return err_set(err, ERR_INPUT,
+            "%s: table %s, row %lld: its checksum does not hold, the row was damaged: `shardwright "
+            "db check %s` lists how many; restore a copy, or drop the damaged rows with "
+            "`shardwright db check --drop-damaged %s` and measure again",
+            path, table, (long long)id, path, path);
+}
+
+bool sql_verify(const struct rows *rows, struct err *err)
+{
+    return row_sum_of(rows->stmt, rows->scanned, rows->n_columns)
+                   == sqlite3_column_int64(rows->stmt, rows->n_columns)
+           || damaged(rows, rows->scanned, sqlite3_column_int64(rows->stmt, 0), err);
+}
+
 bool sql_next(struct rows *rows, struct err *err)
 {
     if (!rows->stmt)
@@ -97,16 +132,10 @@ bool sql_next(struct rows *rows, struct err *err)
     if (rc == SQLITE_ROW) {
         if (!rows->table || sqlite3_column_int(rows->stmt, rows->n_columns + 1))
             return true;
-        err_set(err, ERR_INPUT,
-                "%s: table %s, row %lld: its checksum does not hold, the row was damaged: "
-                "`shardwright db "
-                "check %s` lists how many; restore a copy, or drop the damaged rows with "
-                "`shardwright db "
-                "check --drop-damaged %s` and measure again",
-                rows->db->path, rows->table, sqlite3_column_int64(rows->stmt, rows->n_columns),
-                rows->db->path, rows->db->path);
+        damaged(rows, rows->table, sqlite3_column_int64(rows->stmt, rows->n_columns), err);
     } else if (rc != SQLITE_DONE) {
-        db_fail(rows->db, rc, rows->table ? rows->table : "reading", err);
+        const char *table = rows->table ? rows->table : rows->scanned;
+        db_fail(rows->db, rc, table ? table : "reading", err);
     }
     sql_end(rows);
     return false;

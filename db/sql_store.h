@@ -64,13 +64,19 @@ MUST_CHECK bool sql_resum(struct db *db, const char *table, int64_t id, struct e
 struct rows {
     struct db *db;
     void *stmt;
-    const char *table; /* NULL = no checksum to verify */
-    int n_columns;     /* without those that verify */
+    const char *table;   /* NULL = no checksum to verify */
+    const char *scanned; /* sql_scan's */
+    int n_columns;       /* without those that verify */
     bool cached;
 };
 /* SELECT <columns> FROM <table> <tail>. Ends by itself when sql_next returns false. */
 MUST_CHECK bool sql_select(struct rows *rows, struct db *db, const char *table, const char *columns,
         const char *tail, struct values values, struct err *err);
+/* All columns as the schema has them, id first, of rows in the order of their ids. Nothing is verified on the way:
+ * of what is taken, sql_verify must hold. For scans that take some of many rows. */
+MUST_CHECK bool sql_scan(struct rows *rows, struct db *db, const char *table, const char *tail,
+        struct values values, struct err *err);
+MUST_CHECK bool sql_verify(const struct rows *rows, struct err *err);
 /* Any query. */
 MUST_CHECK bool sql_query(
         struct rows *rows, struct db *db, const char *sql, struct values values, struct err *err);

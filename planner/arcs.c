@@ -28,7 +28,7 @@ struct arcs *arcs_open(struct cost_model *costs, const struct demand *demand, st
     const struct model *model = cost_model_of(costs);
     arcs->costs = costs;
     arcs->demand = demand;
-    arcs->memo = memo_open(sizeof(struct arc_price));
+    arcs->memo = memo_open(sizeof(struct arc_price), MEMO_MOST);
     arcs->class_of = ARENA_NEW(&arcs->arena, int, model->n_layers);
     int first[MAX_CLASSES];
     int n = 0;

@@ -6,20 +6,21 @@ enum {
     NO_WINDOW = 1 << 30
 };
 
-static const struct grid_axes gemm_axes = {3, {{0, false}, {0, false}, {0, false}}};
+static const struct grid_axes gemm_axes = {3, 6, {{0, false}, {0, false}, {0, false}}};
 /* queries, cached, groups, queries per group, key heads, head size, window, type */
-static const struct grid_axes prefill_axes = {
-        8, {{0, false}, {64, false}, {0, false}, {0, false}, {0, false}, {0, false}, {16, false},
-                   {0, true}}};
+static const struct grid_axes prefill_axes = {8, 0x38,
+        {{0, false}, {64, false}, {0, false}, {0, false}, {0, false}, {0, false}, {16, false},
+                {0, true}}};
 /* keys, groups, queries per group, key heads, head size, window, type */
-static const struct grid_axes decode_axes = {
-        7, {{0, false}, {0, false}, {0, false}, {0, false}, {0, false}, {16, false}, {0, true}}};
+static const struct grid_axes decode_axes = {7, 0x1c,
+        {{0, false}, {0, false}, {0, false}, {0, false}, {0, false}, {16, false}, {0, true}}};
 /* rows, width, local experts, skew */
-static const struct grid_axes expert_axes = {4, {{0, false}, {0, false}, {0, false}, {100, false}}};
+static const struct grid_axes expert_axes = {
+        4, 6, {{0, false}, {0, false}, {0, false}, {100, false}}};
 /* queries or sequences, cached or keys, sequences or 1, heads, bits of the cache, type */
 static const struct grid_axes mla_axes = {
-        6, {{0, false}, {64, false}, {0, false}, {0, false}, {0, true}, {0, true}}};
-static const struct grid_axes no_axes = {0, {{0, false}}};
+        6, 8, {{0, false}, {64, false}, {0, false}, {0, false}, {0, true}, {0, true}}};
+static const struct grid_axes no_axes = {0, 0, {{0, false}}};
 
 const struct grid_axes *grid_axes_of(enum op_kind kind)
 {

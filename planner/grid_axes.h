@@ -24,6 +24,7 @@ struct grid_axis {
 
 struct grid_axes {
     int n;
+    unsigned site_axes; /* bits: dimensions of a site; the others are sizes and conditions in it */
     struct grid_axis axes[GRID_AXES];
 };
 

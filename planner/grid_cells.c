@@ -160,34 +160,36 @@ static void collect_pair(struct opinions *out, const struct family *family, int6
     }
 }
 
-/* first: of the axes that count. Returns whether cells of the own site, along axis 0, did. */
-static bool collect(
-        struct opinions *out, const struct family *family, int64_t key, const int *at, int first)
+/* Returns whether cells of the own site did. */
+static bool collect(struct opinions *out, const struct family *family, int64_t key, const int *at,
+        unsigned axes)
 {
     bool own = false;
     out->n_sums = out->n_corners = out->n_between = out->n_beside = 0;
-    for (int a = first; a < family->n_axes; a++) {
+    for (int a = 0; a < family->n_axes; a++) {
+        if ((axes >> a & 1) == 0)
+            continue;
         struct blend blend = blend_along(family, key, &family->axes[a], at[a]);
         if (blend.n == 0)
             continue;
-        own |= a == 0;
+        own |= (family->site_axes >> a & 1) == 0;
         double along = blend_value(family, &blend, key);
         if (blend.n == 2)
             out->between[out->n_between++] = along;
         else
             out->beside[out->n_beside++] = along;
-        for (int b = first; b < family->n_axes; b++)
-            if (b != a)
+        for (int b = 0; b < family->n_axes; b++)
+            if (b != a && (axes >> b & 1) != 0)
                 collect_pair(out, family, key, &blend, along, &family->axes[b], at[b]);
     }
     return own;
 }
 
 enum found cells_estimate(
-        double *value, const struct family *family, int64_t key, const int *at, int first)
+        double *value, const struct family *family, int64_t key, const int *at, unsigned axes)
 {
     struct opinions opinions;
-    bool own = collect(&opinions, family, key, at, first);
+    bool own = collect(&opinions, family, key, at, axes);
     if (opinions.n_sums > 0) {
         *value = median(opinions.sums, opinions.n_sums);
     } else if (opinions.n_corners > 0) {
@@ -215,7 +217,7 @@ enum found cells_fill(
         return known->point >= 0 ? FOUND_INSIDE : (enum found)(-1 - known->point);
     }
     *value = 0;
-    enum found found = cells_estimate(value, family, key, at, 0);
+    enum found found = cells_estimate(value, family, key, at, ~0U);
     cells_put(arena, family, (struct cell){key, -1 - (int32_t)found, (float)*value});
     return found;
 }

@@ -39,6 +39,7 @@ struct family {
     bool built;
     struct axis axes[GRID_AXES];
     int n_axes;
+    unsigned site_axes; /* a bit for each axis that leads from site to site */
     struct cell *cells; /* open addressing, a power of two slots, at most half full */
     int64_t n_cells, n_slots;
     double flop_per_us, bytes_per_us, least_us;
@@ -53,9 +54,10 @@ void cells_put(struct arena *arena, struct family *family, struct cell cell);
 int64_t cells_slot(const struct family *family, int64_t key);
 /* The value of a measured cell; NaN when it was not measured. */
 double cells_value(const struct family *family, int64_t key);
-/* The cell at indices `at`, from the others: what it says itself does not count. first: of the axes that count. */
+/* The cell at indices `at`, from the others: what it says itself does not count. axes: a bit for each axis along
+ * which others are looked for; without those inside a site, nothing of the cell's own site counts. */
 enum found cells_estimate(
-        double *value, const struct family *family, int64_t key, const int *at, int first);
+        double *value, const struct family *family, int64_t key, const int *at, unsigned axes);
 /* The cell as measured, else as estimated, which is remembered. */
 enum found cells_fill(
         double *value, struct arena *arena, struct family *family, int64_t key, const int *at);

@@ -21,6 +21,49 @@ bool imported_takes(const struct op *op)
     return op->busy == 0 && (grid_axes_of(op->kind)->n > 0 || op_is_collective(op->kind));
 }
 
+/* Types of the same width, nearest first: where a table lacks one, the next stands in. */
+static const enum dtype like[DTYPE_COUNT][2] = {
+        [DTYPE_F32] = {DTYPE_F32, DTYPE_F32},
+        [DTYPE_BF16] = {DTYPE_F16, DTYPE_F16},
+        [DTYPE_F16] = {DTYPE_BF16, DTYPE_BF16},
+        [DTYPE_F8] = {DTYPE_F8_BLOCK, DTYPE_I8},
+        [DTYPE_F8_BLOCK] = {DTYPE_F8, DTYPE_I8},
+        [DTYPE_I8] = {DTYPE_F8, DTYPE_F8_BLOCK},
+        [DTYPE_INT4] = {DTYPE_MXFP4, DTYPE_MXFP4},
+        [DTYPE_MXFP4] = {DTYPE_INT4, DTYPE_INT4},
+};
+
+static bool wants_dtype(unsigned dtypes, enum dtype dtype)
+{
+    return ((dtypes >> dtype | dtypes >> like[dtype][0] | dtypes >> like[dtype][1]) & 1) != 0;
+}
+
+bool imported_wanted(const void *self, const struct op *op)
+{
+    const struct imported_wish *wish = self;
+    const struct model *model = wish->model;
+    bool latent = model->mla.kv_rank > 0;
+    if (!imported_takes(op) || op_is_collective(op->kind))
+        return true;
+    switch (op->kind) {
+    case OP_GEMM:
+    case OP_LM_HEAD:
+        return wants_dtype(wish->dtypes | 1U << DTYPE_BF16, op->dtype);
+    case OP_ATTENTION_PREFILL:
+    case OP_ATTENTION_DECODE: /* the type of the cache is an axis */
+        return !latent;
+    case OP_MLA_MODULE_PREFILL:
+    case OP_MLA_MODULE_DECODE:
+        return latent && op->dim[3] == model->hidden;
+    case OP_MOE:
+    case OP_EXPERT_GEMM:
+        return model->moe.n > 0 && op->dim[1] == model->hidden && op->dim[5] == model->moe.top_k
+               && wants_dtype(wish->dtypes, op->dtype);
+    default:
+        return true;
+    }
+}
+
 static void learn_ceilings(struct imported_ceilings *out, const struct profile *profile)
 {
     *out = (struct imported_ceilings){.launch_us = HUGE_VAL};
@@ -80,18 +123,8 @@ static void derive(struct cost *cost)
         cost->source = COST_DERIVED;
 }
 
-/* Types of the same width, nearest first. */
 static bool same_width(struct cost *out, struct imported_costs *imported, const struct op *op)
 {
-    static const enum dtype like[][2] = {
-            [DTYPE_BF16] = {DTYPE_F16, DTYPE_F16},
-            [DTYPE_F16] = {DTYPE_BF16, DTYPE_BF16},
-            [DTYPE_F8] = {DTYPE_F8_BLOCK, DTYPE_I8},
-            [DTYPE_F8_BLOCK] = {DTYPE_F8, DTYPE_I8},
-            [DTYPE_I8] = {DTYPE_F8, DTYPE_F8_BLOCK},
-            [DTYPE_INT4] = {DTYPE_MXFP4, DTYPE_MXFP4},
-            [DTYPE_MXFP4] = {DTYPE_INT4, DTYPE_INT4},
-    };
     struct op other = *op;
     if (op->dtype == DTYPE_F32)
         return false;

@@ -77,7 +77,7 @@ static void find_shapes(struct price_table *t)
     t->side = in->n_layers + 1;
     t->shape = ARENA_NEW(&t->arena, int, (int64_t)t->side * t->side);
     t->sample = ARENA_NEW(&t->arena, struct pattern_stage, most);
-    struct memo *known = memo_open(sizeof(int));
+    struct memo *known = memo_open(sizeof(int), 0);
     for (int first = 0; first < in->n_layers; first++) {
         struct memo_key key = {{first == 0}};
         for (int end = first + 1; end <= in->n_layers; end++) {

@@ -149,7 +149,7 @@ struct lookup *lookup_open_device(
     lookup->profile = profile;
     if (device != NULL)
         lookup->device = *device;
-    lookup->memo = memo_open(sizeof(struct cost));
+    lookup->memo = memo_open(sizeof(struct cost), MEMO_MOST);
     if (profile != NULL && profile->n > 0) {
         int64_t n;
         const struct profile_point *points = sorted_points(lookup, &n);

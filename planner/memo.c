@@ -8,7 +8,7 @@
  * they are no larger than the last one. */
 struct memo {
     struct arena arena;
-    int64_t value_bytes, n, n_slots;
+    int64_t value_bytes, most, n, n_slots;
     struct memo_key *keys;
     uint64_t *hashes; /* 0 = the slot is free: most comparisons end here */
     char *values;
@@ -33,12 +33,13 @@ static void make_slots(struct memo *memo, int64_t n_slots)
     memo->values = arena_alloc(&memo->arena, n_slots * memo->value_bytes);
 }
 
-struct memo *memo_open(int64_t value_bytes)
+struct memo *memo_open(int64_t value_bytes, int64_t most)
 {
     struct arena arena = {0};
     struct memo *memo = ARENA_NEW(&arena, struct memo, 1);
     memo->arena = arena;
     memo->value_bytes = value_bytes;
+    memo->most = most;
     make_slots(memo, 64);
     return memo;
 }
@@ -83,7 +84,7 @@ static void grow(struct memo *memo)
 
 void *memo_add(struct memo *memo, const struct memo_key *key)
 {
-    if (memo->n == MEMO_MOST) {
+    if (memo->most > 0 && memo->n == memo->most) {
         memset(memo->hashes, 0, sizeof *memo->hashes * (size_t)memo->n_slots);
         memo->n = 0;
     }

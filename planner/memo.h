@@ -1,7 +1,8 @@
 /*
  * memo - a hash table from ten integers to a fixed-size value: what was computed once is not computed
- * again. Values move when it grows: a pointer into it is good until the next memo_add. It holds at most
- * MEMO_MOST values; when they are reached it forgets them all, so that it never grows without end.
+ * again. Values move when it grows: a pointer into it is good until the next memo_add. One that holds answers
+ * which can be had again is opened for MEMO_MOST values: when they are reached it forgets them all, so that it
+ * never grows without end.
  */
 #ifndef PLANNER_MEMO_H
 #define PLANNER_MEMO_H
@@ -19,8 +20,9 @@ struct memo_key {
 
 struct memo; /* hidden: it guards its slots */
 
-/* Memory that cannot be had ends the process, as in core/arena.h. */
-struct memo *memo_open(int64_t value_bytes);
+/* most: values that it holds before it forgets; 0 = it never does. Memory that cannot be had ends the process, as in
+ * core/arena.h. */
+struct memo *memo_open(int64_t value_bytes, int64_t most);
 void memo_close(struct memo *memo);
 /* The value, or NULL. */
 void *memo_find(const struct memo *memo, const struct memo_key *key);

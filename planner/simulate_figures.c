@@ -55,7 +55,7 @@ static struct simulate_spread spread_of(struct samples *samples)
 /* Sums over requests, each as often as its replica stands for others. */
 struct sums {
     double offered, finished, good, output, total;
-    int64_t last_ns;
+    int64_t first_ns, last_ns; /* that finished */
 };
 
 struct lists {
@@ -86,6 +86,8 @@ static void add_finished(struct sums *sums, struct lists *lists, const struct si
     sums->good += is_good(input->workload, ttft_us, tpot_us) ? weight : 0;
     sums->output += weight * (double)request->output_len;
     sums->total += weight * (double)(request->output_len + request->prompt_len);
+    if (sums->first_ns == 0 || record->finish_ns < sums->first_ns)
+        sums->first_ns = record->finish_ns;
     if (record->finish_ns > sums->last_ns)
         sums->last_ns = record->finish_ns;
 }
@@ -96,7 +98,7 @@ static void sum_requests(struct sums *sums, struct lists *lists, struct simulate
     for (int64_t r = 0; r < input->requests->n; r++) {
         const struct simulate_request *record = &out->requests[r];
         double w = weight[record->replica];
-        if (w <= 0)
+        if (w <= 0 || r < input->requests->n_warm)
             continue;
         out->offered++;
         sums->offered += w;
@@ -169,11 +171,15 @@ void simulate_figures(
     f->tpot_p99_us = out->tpot_us.p99;
     f->e2e_p50_us = out->e2e_us.p50;
     f->makespan_s = (double)sums.last_ns * 1e-9;
-    if (sums.last_ns > 0) {
-        f->output_tokens_per_s = sums.output / f->makespan_s;
-        f->total_tokens_per_s = sums.total / f->makespan_s;
-        f->requests_per_s = sums.finished / f->makespan_s;
-        f->goodput_requests_per_s = sums.good / f->makespan_s;
+    /* With a warm-up: from the first that counts to the last one, which is a request less. */
+    double begin_s = input->requests->n_warm > 0 ? (double)sums.first_ns * 1e-9 : 0;
+    double share = begin_s > 0 && out->finished > 1 ? 1 - 1 / (double)out->finished : 1;
+    double seconds = (f->makespan_s - begin_s) / share;
+    if (seconds > 0) {
+        f->output_tokens_per_s = sums.output / seconds;
+        f->total_tokens_per_s = sums.total / seconds;
+        f->requests_per_s = sums.finished / seconds;
+        f->goodput_requests_per_s = sums.good / seconds;
     }
     for (int i = 0; i < out->n_stages; i++)
         out->stages[i].busy_frac =

@@ -3,6 +3,10 @@
 #include <math.h>
 #include <string.h>
 
+enum {
+    ENDLESS = 1 << 30
+};
+
 void demand_of(struct demand *out, const struct requests *requests)
 {
     memset(out, 0, sizeof *out);
@@ -18,6 +22,10 @@ void demand_of(struct demand *out, const struct requests *requests)
             out->max_len = r->prompt_len + r->output_len;
         if (r->prompt_len > out->max_prompt)
             out->max_prompt = r->prompt_len;
+    }
+    if (requests->unpaced) { /* as many as can be served: none is the last one */
+        out->n = ENDLESS;
+        return;
     }
     int64_t last_ns = requests->items[requests->n - 1].arrival_ns;
     if (last_ns > 0)

@@ -1,6 +1,7 @@
 #include "core/spec/op.h"
 
 #include <inttypes.h>
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -283,11 +284,7 @@ static double touched_experts(double m, double local, double experts, double top
 {
     if (experts <= 0)
         return 0;
-    double missed = 1;
-    double stay = 1 - top_k / experts;
-    for (double i = 0; i < m && missed > 1e-4; i++)
-        missed *= stay;
-    return local * (1 - missed);
+    return local * (1 - pow(1 - top_k / experts, m));
 }
 
 /* Activations are f32 (4 bytes); dtype is that of the weights or of the cache. */

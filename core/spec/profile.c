@@ -24,7 +24,10 @@ static int by_op(const void *a, const void *b)
 
 bool profile_finish(struct profile *profile, struct err *err)
 {
-    if (profile->n > 0)
+    bool sorted = true;
+    for (int64_t i = 1; sorted && i < profile->n; i++)
+        sorted = by_op(&profile->points[i - 1], &profile->points[i]) <= 0;
+    if (!sorted)
         qsort(profile->points, (size_t)profile->n, sizeof *profile->points, by_op);
     for (int64_t i = 1; i < profile->n; i++) {
         char text[160];

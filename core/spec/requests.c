@@ -127,6 +127,9 @@ static bool draw_arrivals(struct requests *out, const struct workload *w, struct
         case ARRIVAL_UNIFORM:
             at_s = (double)i / w->arrival.per_s;
             break;
+        case ARRIVAL_STEADY:
+            at_s = (double)i;
+            break;
         case ARRIVAL_TRACE:
             return true;
         }
@@ -180,6 +183,30 @@ bool workload_requests(
     if (!draw_arrivals(out, w, err))
         return false;
     draw_classes(out, w);
+    if (w->arrival.process == ARRIVAL_STEADY) {
+        out->unpaced = true;
+        out->n_warm = out->n / 2;
+    }
+    return true;
+}
+
+bool requests_pace(struct requests *requests, double per_s, struct err *err)
+{
+    if (!requests->unpaced)
+        return true;
+    if (!(per_s > 0))
+        return err_set(err, ERR_INPUT,
+                "the workload's arrivals are steady, at the rate that the plan predicts, and the "
+                "plan predicts none: plan with this workload, or use \"process: uniform\" and "
+                "\"per_s\"");
+    for (int64_t i = 0; i < requests->n; i++) {
+        struct request *r = &requests->items[i];
+        int64_t patience_ns = r->deadline_ns - r->arrival_ns;
+        r->arrival_ns = llround((double)i / per_s * 1e9);
+        if (r->deadline_ns > 0)
+            r->deadline_ns = r->arrival_ns + patience_ns;
+    }
+    requests->unpaced = false;
     return true;
 }
 

@@ -7,7 +7,8 @@
 #define MOST_TOKENS   (1 << 28)
 #define MOST_REQUESTS 100000000
 
-static const char *const process_names[] = {"offline", "poisson", "uniform", "trace", NULL};
+static const char *const process_names[] = {
+        "offline", "poisson", "uniform", "trace", "steady", NULL};
 static const char *const dist_names[] = {"constant", "uniform", "lognormal", NULL};
 static const char *const trace_names[] = {"auto", "azure-csv", "mooncake-jsonl", NULL};
 
@@ -19,7 +20,10 @@ static const char *const trace_names[] = {"auto", "azure-csv", "mooncake-jsonl",
 #define AT(member) PART(arrival, member)
 static const struct conf_field arrival_fields[] = {
         {"process", CONF_ENUM, AT(process), .names = process_names, .def = "offline",
-                .help = "offline: all at once; trace: at the times of the trace"},
+                .help = "offline: all at once; trace: at the times of the trace; steady: evenly, "
+                        "at "
+                        "the highest rate at which the plan keeps the objectives, which `plan` "
+                        "finds"},
         {"per_s", CONF_DOUBLE, AT(per_s), .min = 1e-6, .max = 1e9,
                 .help = "poisson and uniform: requests a second"},
         {0}};
@@ -192,6 +196,10 @@ bool workload_check(const struct workload *w, struct err *err)
     if ((process == ARRIVAL_POISSON || process == ARRIVAL_UNIFORM) && w->arrival.per_s <= 0)
         return err_at(err, w->arrival_pos, "arrival: the process \"%s\" needs \"per_s\"",
                 process_names[process]);
+    if (process == ARRIVAL_STEADY && w->arrival.per_s > 0)
+        return err_at(err, w->arrival_pos,
+                "arrival: found \"per_s\" with the process \"steady\", whose rate is the plan's: "
+                "leave it out, or write \"uniform\"");
     if (has_trace) {
         if (w->prompt.mean != 0 || w->prompt.max != 0)
             return err_at(err, w->prompt_pos, "prompt: lengths come from the trace, expected none");

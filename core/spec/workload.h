@@ -11,7 +11,8 @@ enum arrival_process {
     ARRIVAL_OFFLINE,
     ARRIVAL_POISSON,
     ARRIVAL_UNIFORM,
-    ARRIVAL_TRACE
+    ARRIVAL_TRACE,
+    ARRIVAL_STEADY /* evenly, as fast as the plan can take them: requests_pace */
 };
 enum length_dist {
     LENGTH_CONSTANT,
@@ -91,6 +92,8 @@ struct requests {
     struct request *items; /* ascending arrival */
     int64_t n;
     int hash_tokens; /* prompt tokens that a prefix hash stands for; 0 = 512, as Mooncake's */
+    int64_t n_warm;  /* the first ones that only fill the system: they are in no figure */
+    bool unpaced;    /* steady arrivals whose rate nobody has set: they stand a second apart */
 };
 
 extern const struct conf_table workload_table; /* "shardwright-workload" 1 */
@@ -103,6 +106,8 @@ MUST_CHECK bool workload_check(const struct workload *workload, struct err *err)
 /* Reads the trace when there is one: a bad row is refused with file:line:column. Deterministic. */
 MUST_CHECK bool workload_requests(struct requests *out, const struct workload *workload,
         struct arena *arena, struct err *err);
+/* Sets the rate of steady arrivals, and nothing where there are others. ERR_INPUT when it is not above 0. */
+MUST_CHECK bool requests_pace(struct requests *requests, double per_s, struct err *err);
 /* The two trace readers, from bytes; path is for messages. Arrivals count from the first row. */
 MUST_CHECK bool trace_read_azure(struct requests *out, const char *text, int64_t len,
         const char *path, struct arena *arena, struct err *err);

@@ -11,7 +11,7 @@
 static void values_are_found_again(void **state)
 {
     (void)state;
-    struct memo *memo = memo_open(sizeof(int64_t));
+    struct memo *memo = memo_open(sizeof(int64_t), MEMO_MOST);
 
     for (int64_t i = 0; i < 5000; i++)
         *(int64_t *)memo_add(memo, &(struct memo_key){{i, -i}}) = 3 * i;
@@ -27,7 +27,7 @@ static void values_are_found_again(void **state)
 static void a_full_memo_forgets_and_goes_on(void **state)
 {
     (void)state;
-    struct memo *memo = memo_open(sizeof(int64_t));
+    struct memo *memo = memo_open(sizeof(int64_t), MEMO_MOST);
 
     for (int64_t i = 0; i <= MEMO_MOST; i++) {
         int64_t *value = memo_add(memo, &(struct memo_key){{i}});
@@ -41,11 +41,24 @@ static void a_full_memo_forgets_and_goes_on(void **state)
     memo_close(memo);
 }
 
+static void one_without_a_limit_keeps_all(void **state)
+{
+    (void)state;
+    struct memo *memo = memo_open(sizeof(int64_t), 0);
+
+    for (int64_t i = 0; i <= MEMO_MOST; i++)
+        *(int64_t *)memo_add(memo, &(struct memo_key){{i}}) = i + 1;
+    for (int64_t i = 0; i <= MEMO_MOST; i++)
+        assert_int_equal(*(const int64_t *)memo_find(memo, &(struct memo_key){{i}}), i + 1);
+    memo_close(memo);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
             cmocka_unit_test(values_are_found_again),
             cmocka_unit_test(a_full_memo_forgets_and_goes_on),
+            cmocka_unit_test(one_without_a_limit_keeps_all),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
