@@ -8,8 +8,8 @@ bool costs_read(struct profile **profiles, int *n, const struct costs_query *que
         struct arena *arena, struct err *err)
 {
     const struct cluster *cluster = query->cluster;
-    const struct imported_wish wish = {query->model, query->dtypes};
-    const struct profile_filter filter = {imported_wanted, &wish};
+    struct profile_filter filter;
+    imported_wanted(filter.dtypes, query->model, query->dtypes);
     *n = 0;
     *profiles = ARENA_NEW(arena, struct profile, cluster->n_kinds + 1);
     if (query->db_path == NULL)

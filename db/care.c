@@ -154,6 +154,8 @@ static void csv_value(FILE *out, struct value value, bool is_null)
     case VALUE_TEXT:
         csv_text(out, value.p);
         break;
+    case VALUE_NULL:
+        break;
     case VALUE_BLOB:
         for (int64_t i = 0; i < value.i; i++)
             fprintf(out, "%02x", bytes[i]);

@@ -20,10 +20,10 @@ MUST_CHECK bool profile_store_add(bool *added, struct db *db, int64_t provenance
  * thread with the most ranks busy. A device kind nobody measured gives an empty profile. */
 MUST_CHECK bool profile_store_read(struct profile *out, struct db *db, const char *device,
         struct arena *arena, struct err *err);
-/* What of a device kind is wanted: NULL or a function that says so of an op. */
+/* What is wanted of points that share nothing with busy neighbours (imports): by op kind, a bit for each enum
+ * dtype. All others are. */
 struct profile_filter {
-    bool (*takes)(const void *self, const struct op *op);
-    const void *self;
+    unsigned dtypes[OP_KIND_COUNT];
 };
 /* The same of the points that the filter takes; rows that it leaves out are not verified, the digest is that of the
  * rest. */

@@ -43,40 +43,30 @@ static int64_t result(struct sum *sum)
     return (int64_t)XXH64_digest(&sum->state);
 }
 
-static void put_type(struct sum *sum, int type)
+static void put_value(struct sum *sum, const struct value *value)
 {
-    put(sum, &type, sizeof type);
-}
-
-static void put_int(struct sum *sum, int64_t i)
-{
-    put(sum, &i, sizeof i);
-}
-
-static void put_real(struct sum *sum, double r)
-{
-    r += 0.0; /* the file does not keep a minus before zero */
-    put(sum, &r, sizeof r);
-}
-
-static void put_bytes(struct sum *sum, const void *p, int64_t bytes)
-{
-    put(sum, &bytes, sizeof bytes);
-    if (bytes > 0)
-        put(sum, p, (size_t)bytes);
-}
-
-static void put_value(struct sum *sum, sqlite3_value *value)
-{
-    int type = sqlite3_value_type(value);
-    put_type(sum, type);
-    if (type == SQLITE_INTEGER)
-        put_int(sum, sqlite3_value_int64(value));
-    else if (type == SQLITE_FLOAT)
-        put_real(sum, sqlite3_value_double(value));
-    else if (type != SQLITE_NULL) {
-        const void *p = sqlite3_value_blob(value);
-        put_bytes(sum, p, sqlite3_value_bytes(value));
+    static const int types[] = {[VALUE_INT] = SQLITE_INTEGER,
+            [VALUE_REAL] = SQLITE_FLOAT,
+            [VALUE_TEXT] = SQLITE_TEXT,
+            [VALUE_BLOB] = SQLITE_BLOB,
+            [VALUE_NULL] = SQLITE_NULL};
+    double r = value->r + 0.0; /* the file does not keep a minus before zero */
+    put(sum, &types[value->type], sizeof *types);
+    switch (value->type) {
+    case VALUE_INT:
+        put(sum, &value->i, sizeof value->i);
+        break;
+    case VALUE_REAL:
+        put(sum, &r, sizeof r);
+        break;
+    case VALUE_TEXT:
+    case VALUE_BLOB:
+        put(sum, &value->i, sizeof value->i);
+        if (value->i > 0)
+            put(sum, value->p, (size_t)value->i);
+        break;
+    case VALUE_NULL:
+        break;
     }
 }
 
@@ -85,8 +75,11 @@ static void row_sum(sqlite3_context *context, int n, sqlite3_value **values)
     struct sum sum;
     sum.n = 0;
     sum.streamed = false;
-    for (int i = 0; i < n; i++)
-        put_value(&sum, values[i]);
+    for (int i = 0; i < n; i++) {
+        struct value value;
+        sql_take_value(&value, values[i]);
+        put_value(&sum, &value);
+    }
     sqlite3_result_int64(context, result(&sum));
 }
 
@@ -96,14 +89,14 @@ int row_sum_register(sqlite3 *handle)
             SQLITE_UTF8 | SQLITE_DETERMINISTIC | SQLITE_INNOCUOUS, NULL, row_sum, NULL, NULL);
 }
 
-int64_t row_sum_of(sqlite3_stmt *stmt, const char *table, int n)
+int64_t row_sum_of(const char *table, const struct value *values, int n)
 {
+    const struct value name = {.type = VALUE_TEXT, .i = (int64_t)strlen(table), .p = table};
     struct sum sum;
     sum.n = 0;
     sum.streamed = false;
-    put_type(&sum, SQLITE_TEXT);
-    put_bytes(&sum, table, (int64_t)strlen(table));
-    for (int i = 0; i < n; i++) /* unprotected values: a handle belongs to one thread */
-        put_value(&sum, sqlite3_column_value(stmt, i));
+    put_value(&sum, &name);
+    for (int i = 0; i < n; i++)
+        put_value(&sum, &values[i]);
     return result(&sum);
 }

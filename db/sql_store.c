@@ -48,6 +48,8 @@ static int bind_one(sqlite3_stmt *stmt, int at, const struct value *value)
                                : sqlite3_bind_double(stmt, at, value->r);
     case VALUE_TEXT:
         return sqlite3_bind_text(stmt, at, value->p, -1, SQLITE_TRANSIENT);
+    case VALUE_NULL:
+        return sqlite3_bind_null(stmt, at);
     case VALUE_BLOB:
         if (!value->p)
             return sqlite3_bind_null(stmt, at);
@@ -117,11 +119,41 @@ static bool damaged(const struct rows *rows, const char *table, int64_t id, stru
             path, table, (long long)id, path, path);
 }
 
-bool sql_verify(const struct rows *rows, struct err *err)
+void sql_take_value(struct value *out, sqlite3_value *value)
 {
-    return row_sum_of(rows->stmt, rows->scanned, rows->n_columns)
-                   == sqlite3_column_int64(rows->stmt, rows->n_columns)
-           || damaged(rows, rows->scanned, sqlite3_column_int64(rows->stmt, 0), err);
+    out->i = 0;
+    out->r = 0;
+    out->p = NULL;
+    switch (sqlite3_value_type(value)) {
+    case SQLITE_INTEGER:
+        out->type = VALUE_INT;
+        out->i = sqlite3_value_int64(value);
+        break;
+    case SQLITE_FLOAT:
+        out->type = VALUE_REAL;
+        out->r = sqlite3_value_double(value);
+        break;
+    case SQLITE_TEXT:
+    case SQLITE_BLOB:
+        out->type = sqlite3_value_type(value) == SQLITE_TEXT ? VALUE_TEXT : VALUE_BLOB;
+        out->p = sqlite3_value_blob(value); /* before the length, as SQLite wants it */
+        out->i = sqlite3_value_bytes(value);
+        break;
+    default:
+        out->type = VALUE_NULL;
+    }
+}
+
+bool sql_take(struct value cells[SQL_COLUMNS], const struct rows *rows, struct err *err)
+{
+    int n = rows->n_columns;
+    if (n >= SQL_COLUMNS)
+        return err_set(
+                err, ERR_BUG, "%s: table %s has too many columns", rows->db->path, rows->scanned);
+    for (int c = 0; c <= n; c++) /* unprotected values: a handle belongs to one thread */
+        sql_take_value(&cells[c], sqlite3_column_value(rows->stmt, c));
+    return (cells[n].type == VALUE_INT && row_sum_of(rows->scanned, cells, n) == cells[n].i)
+           || damaged(rows, rows->scanned, cells[0].i, err);
 }
 
 bool sql_next(struct rows *rows, struct err *err)

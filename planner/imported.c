@@ -33,35 +33,26 @@ static const enum dtype like[DTYPE_COUNT][2] = {
         [DTYPE_MXFP4] = {DTYPE_INT4, DTYPE_INT4},
 };
 
-static bool wants_dtype(unsigned dtypes, enum dtype dtype)
+/* The types and those that may stand in for them. */
+static unsigned with_like(unsigned dtypes)
 {
-    return ((dtypes >> dtype | dtypes >> like[dtype][0] | dtypes >> like[dtype][1]) & 1) != 0;
+    unsigned all = dtypes;
+    for (int d = 0; d < DTYPE_COUNT; d++)
+        if ((dtypes >> d & 1) != 0)
+            all |= 1U << like[d][0] | 1U << like[d][1];
+    return all;
 }
 
-bool imported_wanted(const void *self, const struct op *op)
+void imported_wanted(unsigned out[OP_KIND_COUNT], const struct model *model, unsigned weight_dtypes)
 {
-    const struct imported_wish *wish = self;
-    const struct model *model = wish->model;
     bool latent = model->mla.kv_rank > 0;
-    if (!imported_takes(op) || op_is_collective(op->kind))
-        return true;
-    switch (op->kind) {
-    case OP_GEMM:
-    case OP_LM_HEAD:
-        return wants_dtype(wish->dtypes | 1U << DTYPE_BF16, op->dtype);
-    case OP_ATTENTION_PREFILL:
-    case OP_ATTENTION_DECODE: /* the type of the cache is an axis */
-        return !latent;
-    case OP_MLA_MODULE_PREFILL:
-    case OP_MLA_MODULE_DECODE:
-        return latent && op->dim[3] == model->hidden;
-    case OP_MOE:
-    case OP_EXPERT_GEMM:
-        return model->moe.n > 0 && op->dim[1] == model->hidden && op->dim[5] == model->moe.top_k
-               && wants_dtype(wish->dtypes, op->dtype);
-    default:
-        return true;
-    }
+    for (int k = 0; k < OP_KIND_COUNT; k++)
+        out[k] = ~0U;
+    out[OP_GEMM] = out[OP_LM_HEAD] = with_like(weight_dtypes | 1U << DTYPE_BF16);
+    /* The type of the cache is an axis of attention's tables. */
+    out[latent ? OP_ATTENTION_PREFILL : OP_MLA_MODULE_PREFILL] = 0;
+    out[latent ? OP_ATTENTION_DECODE : OP_MLA_MODULE_DECODE] = 0;
+    out[OP_MOE] = out[OP_EXPERT_GEMM] = model->moe.n > 0 ? with_like(weight_dtypes) : 0;
 }
 
 static void learn_ceilings(struct imported_ceilings *out, const struct profile *profile)

@@ -17,15 +17,11 @@ struct imported_costs; /* borrows the profile; NULL where nothing was imported *
 
 /* Whether a point with this key is answered from here: it shares nothing with busy neighbours. */
 bool imported_takes(const struct op *op);
-/* A model with weights of some types (a bit for each enum dtype): what of a table can matter to its costs. */
-struct imported_wish {
-    const struct model *model;
-    unsigned dtypes;
-};
-/* self is a struct imported_wish. True of every point that no table of another program has; of tables, of what the
- * model's steps can ask for, the rows beside it that interpolation wants, and 16-bit products, which say what the
- * device can do. */
-bool imported_wanted(const void *self, const struct op *op);
+/* What of a table can matter to the costs of a model with weights of some types (a bit for each enum dtype), by op
+ * kind and likewise: what its steps can ask for, the rows beside it that interpolation wants, and 16-bit products,
+ * which say what the device can do. */
+void imported_wanted(
+        unsigned out[OP_KIND_COUNT], const struct model *model, unsigned weight_dtypes);
 /* NULL when the profile holds no such point. */
 struct imported_costs *imported_open(const struct profile *profile);
 void imported_close(struct imported_costs *imported);
