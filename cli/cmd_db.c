@@ -1,11 +1,12 @@
 /*
- * db - looks after the database: list, check, export, merge, vacuum.
+ * db - looks after the database: list, check, export, merge, vacuum, predict, compare.
  */
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
 
 #include "cli/cli.h"
+#include "cli/db_compare.h"
 #include "cli/db_predict.h"
 #include "cli/db_show.h"
 #include "core/json.h"
@@ -15,13 +16,15 @@
 struct options {
     const char *out, *db, *input, *format, *device;
     bool drop_damaged;
+    double threshold_percent;
 };
 
 #define AT(field) offsetof(struct options, field)
 
 static const struct opt opts[] = {
-        {"out", 'o', OPT_STRING, AT(out), .value = "DIR",
-                .help = "export: folder for the CSV files, made if missing"},
+        {"out", 'o', OPT_STRING, AT(out), .value = "PATH",
+                .help = "export: folder for the CSV files, made if missing; compare: CSV file of "
+                        "every shape"},
         {"db", 0, OPT_STRING, AT(db), .value = "FILE",
                 .help = "the database, where it is not the second word"},
         {"input", 0, OPT_STRING, AT(input), .value = "FILE",
@@ -29,16 +32,29 @@ static const struct opt opts[] = {
         {"format", 0, OPT_STRING, AT(format), .value = "NAME", .def = "aiconfigurator",
                 .help = "predict: of the rows: aiconfigurator or csv"},
         {"device", 'd', OPT_STRING, AT(device), .value = "KIND",
-                .help = "predict: device kind that answers; default: what the rows say"},
+                .help = "predict: device kind that answers; default: what the rows say; compare: "
+                        "only this one"},
+        {"threshold", 0, OPT_DOUBLE, AT(threshold_percent), .value = "PERCENT", .def = "2",
+                .min = 0, .max = 1000, .help = "compare: changes up to this much do not count"},
         {"drop-damaged", 0, OPT_FLAG, AT(drop_damaged),
                 .help = "check: remove damaged measurements, to take them again"},
         {NULL},
 };
 
+/* The databases that were named: by --db, then by the words after the action. */
+struct paths {
+    const char **items;
+    int n;
+};
+
 struct action {
     const char *name;
-    enum db_mode mode;
+    enum db_mode mode; /* of the first */
     bool (*run)(struct cli *cli, struct db *db, const struct options *options);
+    /* Or, where it takes more databases than one: */
+    bool (*run_several)(struct cli *cli, struct db *db, const struct paths *paths,
+            const struct options *options);
+    const char *needs; /* what is missing when there is only one */
 };
 
 static void put_result(struct cli *cli, const char *key, int64_t value, const char *text)
@@ -51,7 +67,7 @@ static void put_result(struct cli *cli, const char *key, int64_t value, const ch
 
 static bool do_check(struct cli *cli, struct db *db, const struct options *options)
 {
-    int64_t n = 0;
+    int64_t n = 0, orphans = 0;
     if (options->drop_damaged) {
         if (!db_drop_damaged(db, &n, cli->err))
             return false;
@@ -60,6 +76,12 @@ static bool do_check(struct cli *cli, struct db *db, const struct options *optio
     if (!db_check(db, &n, cli->err))
         return false;
     put_result(cli, "rows", n, "rows, all sound");
+    if (!db_orphans(db, &orphans, cli->err))
+        return false;
+    if (orphans > 0)
+        put_result(cli, "orphans", orphans,
+                "of them are of no use: hosts and devices without a measurement, plans that never "
+                "ran");
     return true;
 }
 
@@ -74,13 +96,14 @@ static bool do_export(struct cli *cli, struct db *db, const struct options *opti
     return true;
 }
 
-static bool do_merge(struct cli *cli, struct db *db, const struct options *options)
+static bool do_merge(
+        struct cli *cli, struct db *db, const struct paths *paths, const struct options *options)
 {
     struct db_merge_counts total = {0};
     (void)options;
-    for (int i = 2; i < cli->argc; i++) {
+    for (int i = 1; i < paths->n; i++) {
         struct db_merge_counts added;
-        struct db *from = db_open(cli->argv[i], DB_READ, cli->err);
+        struct db *from = db_open(paths->items[i], DB_READ, cli->err);
         bool ok = from && db_merge(&added, db, from, cli->err);
         db_close(from);
         if (!ok)
@@ -105,6 +128,19 @@ static bool do_predict(struct cli *cli, struct db *db, const struct options *opt
         return err_set(cli->err, ERR_INPUT, "predict needs rows: add --input ROWS.csv");
     return import_format_find(&request.format.format, options->format, cli->err)
            && db_predict(cli, db, &request);
+}
+
+static bool do_compare(
+        struct cli *cli, struct db *db, const struct paths *paths, const struct options *options)
+{
+    if (paths->n > 2)
+        return err_set(cli->err, ERR_INPUT, "compare takes two databases, \"%s\" is one too many",
+                paths->items[2]);
+    const struct db_compare request = {.after = paths->items[1],
+            .device = options->device,
+            .threshold = options->threshold_percent / 100,
+            .csv_path = options->out};
+    return db_compare(cli, db, &request);
 }
 
 static bool do_vacuum(struct cli *cli, struct db *db, const struct options *options)
@@ -187,19 +223,41 @@ static bool do_exchanges(struct cli *cli, struct db *db, const struct options *o
 }
 
 static const struct action actions[] = {
-        {"list", DB_READ, do_list},
-        {"check", DB_READ, do_check},
-        {"export", DB_READ, do_export},
-        {"merge", DB_WRITE, do_merge},
-        {"vacuum", DB_WRITE, do_vacuum},
-        {"exchanges", DB_READ, do_exchanges},
-        {"predict", DB_READ, do_predict},
+        {"list", DB_READ, do_list, NULL, NULL},
+        {"check", DB_READ, do_check, NULL, NULL},
+        {"export", DB_READ, do_export, NULL, NULL},
+        {"merge", DB_WRITE, NULL, do_merge, "the database that takes and at least one that gives"},
+        {"vacuum", DB_WRITE, do_vacuum, NULL, NULL},
+        {"exchanges", DB_READ, do_exchanges, NULL, NULL},
+        {"predict", DB_READ, do_predict, NULL, NULL},
+        {"compare", DB_READ, NULL, do_compare, "the database of before and the one of after"},
 };
+
+static bool find_paths(struct paths *paths, const struct action *action,
+        const struct options *options, struct cli *cli)
+{
+    *paths = (struct paths){ARENA_NEW(cli->arena, const char *, cli->argc + 1), 0};
+    if (options->db != NULL)
+        paths->items[paths->n++] = options->db;
+    for (int i = 1; i < cli->argc; i++)
+        paths->items[paths->n++] = cli->argv[i];
+    if (paths->n < 2 && action->run_several)
+        return err_set(cli->err, ERR_INPUT, "%s needs %s: shardwright db %s costs.db other.db",
+                action->name, action->needs, action->name);
+    if (paths->n < 1)
+        return err_set(cli->err, ERR_INPUT, "%s needs a database: shardwright db %s costs.db",
+                action->name, action->name);
+    if (paths->n > 1 && action->run)
+        return err_set(cli->err, ERR_INPUT, "%s takes one database, \"%s\" is one too many",
+                action->name, paths->items[1]);
+    return true;
+}
 
 static bool run(struct cli *cli, void *self)
 {
     const struct options *options = self;
     const struct action *action = NULL;
+    struct paths paths;
 
     for (size_t i = 0; i < sizeof actions / sizeof *actions; i++)
         if (strcmp(actions[i].name, cli->argv[0]) == 0)
@@ -207,35 +265,22 @@ static bool run(struct cli *cli, void *self)
     if (!action)
         return err_set(cli->err, ERR_INPUT,
                 "\"%s\" is nothing db does: expected list, check, export, merge, vacuum, "
-                "exchanges or predict",
+                "exchanges, predict or compare",
                 cli->argv[0]);
-    if (options->db != NULL) { /* before the other operands, as if it had been the second word */
-        if (cli->argc > 1 && action->run != do_merge)
-            return err_set(cli->err, ERR_INPUT, "two databases, %s and %s: give one", options->db,
-                    cli->argv[1]);
-    } else if (cli->argc < 2) {
-        return err_set(cli->err, ERR_INPUT, "%s needs a database: shardwright db %s costs.db",
-                action->name, action->name);
-    }
-    const char *path = options->db != NULL ? options->db : cli->argv[1];
-    if (cli->argc > 2 && action->run != do_merge)
-        return err_set(cli->err, ERR_INPUT, "%s takes one database, \"%s\" is one too many",
-                action->name, cli->argv[2]);
-    if (cli->argc < 3 && action->run == do_merge)
-        return err_set(cli->err, ERR_INPUT,
-                "merge needs the database that takes and at least one that gives: shardwright db "
-                "merge "
-                "costs.db other.db");
-    enum db_mode mode = options->drop_damaged ? DB_WRITE : action->mode;
-    struct db *db = db_open(path, mode, cli->err);
-    bool ok = db && action->run(cli, db, options);
+    if (!find_paths(&paths, action, options, cli))
+        return false;
+    struct db *db =
+            db_open(paths.items[0], options->drop_damaged ? DB_WRITE : action->mode, cli->err);
+    bool ok = db
+              && (action->run ? action->run(cli, db, options)
+                              : action->run_several(cli, db, &paths, options));
     db_close(db);
     return ok;
 }
 
 const struct command command_db = {
         .name = "db",
-        .summary = "look after the database: list, check, export, merge, vacuum, predict",
+        .summary = "look after the database: list, check, export, merge, vacuum, predict, compare",
         .usage = "ACTION DB [DB...]",
         .description = "ACTION is one of the words below. list shows the profiles and runs of a "
                        "database.\n"
@@ -257,12 +302,17 @@ const struct command command_db = {
                        "predict says what the costs make of rows in an imported table's format, "
                        "and how far off that is where the rows have a cost.\n"
                        "\n"
+                       "compare A B tells what got slower from A to B: by kind of op, and the "
+                       "shapes that got slower by more than their intervals. The exit status is 1 "
+                       "when a kind did (docs/method.md, \"Comparing costs\").\n"
+                       "\n"
                        "vacuum brings a database of an older version up to date and gives back "
                        "unused space.",
         .examples = "shardwright db list costs.db\n"
                     "shardwright db check costs.db\n"
                     "shardwright db export costs.db -o csv\n"
                     "shardwright db predict h200.db --input rows.csv\n"
+                    "shardwright db compare before.db after.db -o changes.csv\n"
                     "shardwright db merge all.db host1.db host2.db\n",
         .opts = opts,
         .options_size = sizeof(struct options),

@@ -97,6 +97,23 @@ bool db_check(struct db *db, int64_t *rows_checked, struct err *err)
     return ok;
 }
 
+bool db_orphans(struct db *db, int64_t *n, struct err *err)
+{
+    static const char sql[] =
+            "SELECT (SELECT count(*) FROM provenance WHERE id NOT IN (SELECT provenance FROM "
+            "op_point UNION SELECT provenance FROM ceiling UNION SELECT provenance FROM run "
+            "UNION SELECT provenance FROM check_result))"
+            " + (SELECT count(*) FROM device WHERE id NOT IN (SELECT device FROM op_point UNION "
+            "SELECT device FROM ceiling))"
+            " + (SELECT count(*) FROM plan WHERE id NOT IN (SELECT plan FROM run))";
+    struct rows rows;
+    if (!sql_query(&rows, db, sql, NO_VALUES, err))
+        return false;
+    *n = sql_next(&rows, err) ? sql_int(&rows, 0) : 0;
+    sql_end(&rows);
+    return err->kind == ERR_NONE;
+}
+
 bool db_drop_damaged(struct db *db, int64_t *dropped, struct err *err)
 {
     /* Rows that nothing points to. Losing a parent would lose sound children with it. */

@@ -27,6 +27,9 @@ const char *db_path(const struct db *db);
 void db_set_timeout(struct db *db, int ms);
 /* Checksums, foreign keys, integrity; ERR_INPUT names table and row of the first bad one and how many. */
 MUST_CHECK bool db_check(struct db *db, int64_t *rows_checked, struct err *err);
+/* Rows that nothing refers to though they are there to be referred to: provenances, devices, plans. No damage: a
+ * measurement that was stopped before its first row, or damaged rows that were dropped, leave them. */
+MUST_CHECK bool db_orphans(struct db *db, int64_t *n, struct err *err);
 /* Removes measured rows whose checksum does not hold (profile points, ceilings, checks and the details
  * of runs), so that they can be measured again. */
 MUST_CHECK bool db_drop_damaged(struct db *db, int64_t *dropped, struct err *err);

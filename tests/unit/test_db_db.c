@@ -251,6 +251,23 @@ static void migrates_rows_to_machines(void **state)
     db_close(db);
 }
 
+static void counts_rows_of_no_use(void **state)
+{
+    struct fixture *f = *state;
+    struct provenance nobody = {.host = "stopped before its first point", .wall_s = 9, .cores = 1};
+    int64_t n, id;
+
+    fill(f, f->path, 1, 5);
+    struct db *db = db_open(f->path, DB_WRITE, &f->err);
+    assert_true(db_orphans(db, &n, &f->err));
+    assert_int_equal(n, 0);
+    assert_true(provenance_store(&id, db, &nobody, &f->err));
+    assert_true(db_orphans(db, &n, &f->err));
+    assert_int_equal(n, 1);
+    assert_true(db_check(db, &n, &f->err));
+    db_close(db);
+}
+
 static void names_damaged_row_and_drops_it(void **state)
 {
     struct fixture *f = *state;
@@ -519,10 +536,11 @@ int main(void)
             CASE(refuses_missing_folder), CASE(refuses_newer_version),
             CASE(refuses_other_programs_database), CASE(refuses_text_file),
             CASE(refuses_empty_file_for_reading), CASE(migrates_old_version),
-            CASE(migrates_rows_to_machines), CASE(names_damaged_row_and_drops_it),
-            CASE(finds_broken_link), CASE(notices_flipped_bits), CASE(two_writers_lose_nothing),
-            CASE(says_busy), CASE(full_disk_leaves_nothing_half),
-            CASE(reads_from_write_protected_folder), CASE(merges_what_is_missing),
-            CASE(merge_refuses_damaged_source), CASE(exports_csv), CASE(vacuum_keeps_everything)};
+            CASE(migrates_rows_to_machines), CASE(counts_rows_of_no_use),
+            CASE(names_damaged_row_and_drops_it), CASE(finds_broken_link),
+            CASE(notices_flipped_bits), CASE(two_writers_lose_nothing), CASE(says_busy),
+            CASE(full_disk_leaves_nothing_half), CASE(reads_from_write_protected_folder),
+            CASE(merges_what_is_missing), CASE(merge_refuses_damaged_source), CASE(exports_csv),
+            CASE(vacuum_keeps_everything)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
