@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "cli/costs.h"
+#include "cli/plan_demand.h"
 #include "cli/plan_json.h"
 #include "cli/plan_show.h"
 #include "cli/plan_sweep.h"
@@ -15,15 +16,16 @@
 #include "planner/what_if.h"
 
 struct plan_options {
-    const char *cluster, *workload, *db, *force, *robust, *out, *export_lp, *sweep, *table;
+    const char *cluster, *workload, *db, *force, *robust, *out, *export_lp, *sweep, *table, *demand;
     const char *const *what_if;
     int n_what_if;
-    int dtype, kv_dtype, objective, simulate;
+    int dtype, kv_dtype, objective, serving, simulate;
     bool deterministic, reproducible, explain, mtp;
     double time_limit_s;
 };
 
-static const char *const objectives[] = {"throughput", "ttft", "tpot", NULL};
+static const char *const objectives[] = {"throughput", "ttft", "tpot", "price", NULL};
+static const char *const servings[] = {"auto", "aggregated", "disaggregated", NULL};
 static const char *const weight_dtypes[] = {"f32", "bf16", "f16", "f8", "f8_block", NULL};
 /* Index 0 follows the weights; the others are shifted by one. */
 static const char *const cache_dtypes[] = {"weights", "f32", "bf16", "f16", "f8", NULL};
@@ -41,7 +43,13 @@ static const struct opt opts[] = {
         {"kv-dtype", 0, OPT_ENUM, AT(kv_dtype), .names = cache_dtypes, .def = "weights",
                 .help = "of the KV cache"},
         {"objective", 0, OPT_ENUM, AT(objective), .names = objectives, .def = "throughput",
-                .help = "what to make best"},
+                .help = "what to make best; price: of the devices, for the demand"},
+        {"demand", 0, OPT_STRING, AT(demand), .value = "RATE",
+                .help = "let the workload's requests come at this rate: 20req/s, 5000tok/s (of "
+                        "output)"},
+        {"serving", 0, OPT_ENUM, AT(serving), .names = servings, .def = "auto",
+                .help = "disaggregated: prefill and decode in replicas of their own, the KV cache "
+                        "handed over; auto: whatever is best"},
         {"force", 0, OPT_STRING, AT(force), .value = "KEY=VALUE,...",
                 .help = "insist on tp, pp, dp, ep, adp, threads, layers (10+18), max_seqs, "
                         "max_tokens, in_flight or kv_blocks"},
@@ -96,7 +104,7 @@ static bool read_files(struct plan_files *f, const struct cli *cli, const struct
     return model_read(&f->model, cli->argv[0], cli->data_dir, cli->arena, cli->err)
            && cluster_read_file(&f->cluster, o->cluster, cli->arena, cli->err)
            && workload_read_file(&f->workload, o->workload, cli->arena, cli->err)
-           && workload_requests(&f->requests, &f->workload, cli->arena, cli->err)
+           && plan_demand(&f->requests, &f->workload, o->demand, cli->arena, cli->err)
            && costs_read(&f->profiles, &f->n_profiles, &query, cli->arena, cli->err);
 }
 
@@ -146,6 +154,7 @@ static bool run(struct cli *cli, void *options)
     }
     struct plan_files files = {0};
     struct planner_input input = {.objective = o->objective,
+            .serving = o->serving,
             .dtype = (enum dtype)o->dtype,
             .kv_dtype = (enum dtype)(o->kv_dtype > 0 ? o->kv_dtype - 1 : o->dtype),
             .deterministic = o->deterministic,
@@ -165,6 +174,7 @@ static bool run(struct cli *cli, void *options)
     input.cluster = &files.cluster;
     input.workload = &files.workload;
     input.requests = &files.requests;
+    input.demand_per_s = o->demand != NULL ? files.workload.arrival.per_s : 0;
     input.profile = files.n_profiles > 0 ? files.profiles : NULL;
     input.n_profiles = files.n_profiles;
     if (o->sweep != NULL)

@@ -29,7 +29,7 @@ static void print_stages(const struct plan *plan)
 
 static void print_certificate(const struct plan *plan)
 {
-    bool latency = strcmp(plan->certificate.objective, "output_tokens_per_s") != 0;
+    bool latency = strstr(plan->certificate.objective, "_us") != NULL;
     char value[32];
     char bound[32];
     snprintf(value, sizeof value, "%.5g", plan->certificate.value);
@@ -84,8 +84,10 @@ static void print_limit(const struct plan_limit *l, struct arena *arena)
 
 static void print_limits(const struct plan *plan, struct arena *arena)
 {
-    const char *unit =
-            strcmp(plan->certificate.objective, "output_tokens_per_s") == 0 ? "tokens/s" : "us";
+    const char *objective = plan->certificate.objective;
+    const char *unit = strcmp(objective, "output_tokens_per_s") == 0 ? "tokens/s"
+                       : strcmp(objective, "price_per_hour") == 0    ? "price an hour"
+                                                                     : "us";
     printf("\n  %-24s %11s %11s %10s  %13s %11s\n", "limit", "there is", "taken", "dual price",
             "with more", "it buys");
     for (int i = 0; i < plan->why.n_limits; i++)
@@ -134,6 +136,9 @@ void plan_show_text(const struct plan *plan, bool explain, bool measured, struct
             str_show_us(b, f->ttft_p99_us));
     printf("  TPOT         median %s, p99 %s\n", str_show_us(a, f->tpot_p50_us),
             str_show_us(b, f->tpot_p99_us));
+    if (f->price_per_hour > 0)
+        printf("  price        %.4g an hour, %.4g for a million output tokens\n", f->price_per_hour,
+                f->price_per_mtoken);
     printf("  memory       %s in the fullest rank of %d\n",
             str_show_bytes(a, (double)f->memory_bytes), plan->n_ranks);
     if (plan->mtp_layers > 0)
@@ -141,6 +146,8 @@ void plan_show_text(const struct plan *plan, bool explain, bool measured, struct
                "last stages' memory, their time is in no figure\n",
                 plan->mtp_layers, plan->mtp_layers > 1 ? "s" : "");
     printf("  bottleneck   %s\n  binding      %s\n", plan->bottleneck, plan->binding);
+    if (plan->serving != NULL)
+        printf("  serving      %s\n", plan->serving);
     print_certificate(plan);
     print_regret(plan);
     if (!measured)

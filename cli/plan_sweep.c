@@ -9,19 +9,6 @@
 #include "planner/what_if.h"
 #include "reports/sweep.h"
 
-static double price_of(const struct plan *plan, const struct cluster *cluster)
-{
-    double price = 0;
-    for (int r = 0; r < plan->n_replicas; r++)
-        for (int s = 0; s < plan->replicas[r].n_stages; s++) {
-            const struct plan_stage *stage = &plan->replicas[r].stages[s];
-            const struct device_kind *kind = cluster_kind(cluster, stage->kind);
-            if (kind != NULL)
-                price += kind->price_per_hour * stage->n_ranks * stage->threads;
-        }
-    return price;
-}
-
 static bool plan_point(struct sweep_point *out, const struct cli *cli,
         const struct planner_input *base, const char *change)
 {
@@ -38,7 +25,7 @@ static bool plan_point(struct sweep_point *out, const struct cli *cli,
     input.profile = what.n_profiles > 0 ? what.profiles : NULL;
     if (planner_run(plan, &input, cli->arena, &err)) {
         out->plan = plan;
-        out->price_per_hour = price_of(plan, &what.cluster);
+        out->price_per_hour = plan->predicted.price_per_hour;
         return true;
     }
     if (err.kind != ERR_NO)

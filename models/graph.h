@@ -189,6 +189,9 @@ int64_t graph_weight_bytes(
         const struct model *model, const struct split *split, struct piece piece);
 int64_t graph_work_bytes(const struct model *model, const struct split *split, struct piece piece,
         int max_seqs, int max_tokens);
+/* Ranks of a tensor group that hold one and the same cache: all with MLA, tp / kv_heads where KV heads are
+ * replicated, else 1. */
+int graph_kv_copies(const struct model *model, int tp);
 /* Per layer k and v as [block][kv][block_tokens][hd] (MLA: one latent row). Windowed layers keep all. */
 int64_t graph_kv_block_bytes(
         const struct model *model, const struct split *split, struct piece piece, int block_tokens);

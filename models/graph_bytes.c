@@ -205,6 +205,13 @@ int64_t graph_weight_bytes(const struct model *model, const struct split *split,
     return total;
 }
 
+int graph_kv_copies(const struct model *model, int tp)
+{
+    if (model->mla.kv_rank > 0)
+        return tp;
+    return tp > model->kv_heads ? tp / model->kv_heads : 1;
+}
+
 int64_t graph_kv_block_bytes(
         const struct model *model, const struct split *split, struct piece piece, int block_tokens)
 {

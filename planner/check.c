@@ -187,7 +187,8 @@ static bool check_figures(const struct plan *plan, struct err *err)
     const struct plan_figures *f = &plan->predicted;
     const double figures[] = {f->output_tokens_per_s, f->total_tokens_per_s, f->requests_per_s,
             f->ttft_p50_us, f->ttft_p99_us, f->tpot_p50_us, f->tpot_p99_us, f->e2e_p50_us,
-            f->makespan_s, f->goodput_requests_per_s, f->lo_frac, f->hi_frac};
+            f->makespan_s, f->goodput_requests_per_s, f->lo_frac, f->hi_frac, f->price_per_hour,
+            f->price_per_mtoken};
     for (size_t i = 0; i < sizeof figures / sizeof figures[0]; i++)
         if (!isfinite(figures[i]) || figures[i] < 0)
             return err_set(

@@ -129,6 +129,8 @@ double choose_value(const struct finalist *f, const struct planner_input *input)
         return -figures->ttft_p50_us;
     case OBJECTIVE_TPOT:
         return -figures->tpot_p50_us;
+    case OBJECTIVE_PRICE:
+        return -figures->price_per_hour;
     }
     return 0;
 }
@@ -193,6 +195,14 @@ static int pick_finalists(const struct candidate **out, int most, const struct s
     return n;
 }
 
+static void set_price(struct plan *plan, const struct cluster *cluster)
+{
+    struct plan_figures *f = &plan->predicted;
+    f->price_per_hour = cost_price_per_hour(plan, cluster);
+    if (f->output_tokens_per_s > 0)
+        f->price_per_mtoken = f->price_per_hour / (f->output_tokens_per_s * 3600) * 1e6;
+}
+
 bool choose_simulate(struct finalist *f, const struct planner_input *input,
         struct cost_model *costs, struct arena *arena, struct err *err)
 {
@@ -201,6 +211,7 @@ bool choose_simulate(struct finalist *f, const struct planner_input *input,
     if (!simulate_run(&f->sim, &sim, arena, err))
         return err_context(err, "%s", f->plan.name);
     f->plan.predicted = f->sim.figures;
+    set_price(&f->plan, input->cluster);
     f->met_frac = f->sim.good_frac;
     double wanted = input->workload->slo.percentile;
     bool has_slo = input->workload->slo.ttft_us > 0 || input->workload->slo.tpot_us > 0;

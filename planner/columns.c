@@ -373,14 +373,19 @@ static bool reach_demand(
     double demand = s->instance->demand * (1 - FINEST);
     s->master.objective = INSTANCE_THROUGHPUT;
     bool ok = generate(s, err)
-              && (!s->prices.feasible || s->bound < demand
+              && (!s->prices.feasible
                       || (solve_whole(s, whole, err)
-                              && (whole->value >= demand || close_gap(s, whole, err))));
+                              && (s->bound < demand || whole->value >= demand
+                                      || close_gap(s, whole, err))));
     *enough = ok && whole->known && whole->value >= demand;
     s->out->proven = !*enough && s->bound < demand;
     s->master.objective = INSTANCE_PRICE;
-    if (*enough)
+    if (*enough) {
         whole->value = master_cost(&s->master, whole->counts);
+    } else {
+        s->out->bound = s->bound;
+        s->out->requests_per_s = whole->known ? whole->value : 0;
+    }
     return ok;
 }
 

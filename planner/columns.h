@@ -29,10 +29,11 @@ struct columns_result {
     bool proven;   /* the bound holds within gap_frac, or nothing is feasible for certain */
     struct columns_pick *picks; /* by role, then pattern_compare */
     int n_picks;
-    /* requests a second, or the price a second for INSTANCE_PRICE; bound is on the other side of value */
+    /* requests a second, or the price a second for INSTANCE_PRICE; bound is on the other side of value. Where a
+     * demand cannot be met: the most requests a second that anything can serve. */
     double value, bound, gap_frac;
-    double requests_per_s;
-    double linear;        /* the bound of the linear program alone */
+    double requests_per_s; /* where a demand cannot be met: the most that is known to be possible */
+    double linear;         /* the bound of the linear program alone */
     double *device_worth; /* dual price of a device of each kind, requests a second (of price: price) */
     struct pattern *known; /* every pattern of the master program */
     int n_known;

@@ -226,7 +226,18 @@ double cost_send_us(struct cost_model *costs, int kind, const struct split *spli
         bool between_nodes)
 {
     const struct split priced = priced_split(costs->lookups[kind], split);
-    int64_t bytes = graph_boundary_bytes(costs->model, &priced, tokens);
+    return cost_cache_us(
+            costs, kind, split, graph_boundary_bytes(costs->model, &priced, tokens), between_nodes);
+}
+
+bool cost_between_nodes(const struct cluster *cluster)
+{
+    return cluster->n_nodes > 1 || cluster->nodes[0].count > 1;
+}
+
+double cost_cache_us(struct cost_model *costs, int kind, const struct split *split, int64_t bytes,
+        bool between_nodes)
+{
     if (bytes <= 0)
         return 0;
     struct op op = {.kind = OP_SEND_RECV,
@@ -255,6 +266,19 @@ int cost_busy(int n_replicas, int n_stages, int stage_ranks, int in_flight, int6
     int64_t together = in_flight > 1 ? n_stages : 1;
     int64_t busy = together * stage_ranks * n_replicas;
     return (int)(busy < host_ranks ? busy : host_ranks);
+}
+
+double cost_price_per_hour(const struct plan *plan, const struct cluster *cluster)
+{
+    double price = 0;
+    for (int r = 0; r < plan->n_replicas; r++)
+        for (int s = 0; s < plan->replicas[r].n_stages; s++) {
+            const struct plan_stage *stage = &plan->replicas[r].stages[s];
+            const struct device_kind *kind = cluster_kind(cluster, stage->kind);
+            if (kind != NULL)
+                price += kind->price_per_hour * stage->n_ranks * stage->threads;
+        }
+    return price;
 }
 
 int cost_node_devices(const struct cluster *cluster, int kind)

@@ -59,6 +59,12 @@ double cost_waiting_us(const struct cost_meetings *meetings, const struct split 
 /* Handing `tokens` rows to the next stage, from start to arrival. */
 double cost_send_us(struct cost_model *costs, int kind, const struct split *split, int64_t tokens,
         bool between_nodes);
+/* One rank of a stage hands on a part of a KV cache, or takes it in. */
+double cost_cache_us(struct cost_model *costs, int kind, const struct split *split, int64_t bytes,
+        bool between_nodes);
+/* More than one machine: replicas are not told apart by where they are, so what goes between them does as if it
+ * left its machine. */
+bool cost_between_nodes(const struct cluster *cluster);
 /* Any one op, e.g. a broadcast inside a replica. */
 struct cost cost_op(struct cost_model *costs, int kind, const struct op *op);
 
@@ -74,6 +80,8 @@ int cost_busy(int n_replicas, int n_stages, int stage_ranks, int in_flight, int6
 /* The split of a plan's stage, busy included. kind: index of its device kind, -1 when unknown. */
 struct split cost_plan_split(const struct plan *plan, const struct plan_replica *replica,
         const struct plan_stage *stage, const struct cluster *cluster, int *kind);
+/* Of the devices that a plan's ranks drive; 0 where the cluster has no prices. */
+double cost_price_per_hour(const struct plan *plan, const struct cluster *cluster);
 /* Devices of the largest node of a kind. */
 int cost_node_devices(const struct cluster *cluster, int kind);
 /* Whole nodes (the kind's largest) that a group of devices takes; 0 = it fits into one, -1 = no whole number. */

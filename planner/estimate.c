@@ -42,6 +42,7 @@ void estimate_of(struct estimate *out, const struct planner_input *input,
     double offered = demand->requests_per_s * demand->output;
     switch ((enum plan_objective)input->objective) {
     case OBJECTIVE_THROUGHPUT:
+    case OBJECTIVE_PRICE: /* whole.c knows prices */
         out->score = fmin(out->tokens_per_s, offered);
         break;
     case OBJECTIVE_TTFT:

@@ -13,6 +13,10 @@ const char *explain_why(const struct finalist *finalist, struct arena *arena);
 /* The constraint that keeps the chosen plan from being better, a sentence. */
 const char *explain_binding(const struct choice *choice, const struct planner_input *input,
         const struct demand *demand, struct cost_model *costs, struct arena *arena);
+/* Separate prefill and decode replicas or not, and what the best plan of the other kind does; NULL where nothing
+ * else was possible. */
+const char *explain_serving(const struct choice *choice, const struct planner_input *input,
+        const struct demand *demand, struct arena *arena);
 void explain_runners_up(struct plan *plan, const struct choice *choice,
         const struct planner_input *input, struct arena *arena);
 /* Plans that the objective prefers to the chosen one, and the percentiles that ruled them out. */

@@ -182,7 +182,8 @@ static void reach_of(struct reach *out, const struct solve *solve, const struct 
         return;
     out->value = solved->found.best;
     out->bound = solved->found.bound;
-    if (solve->whole && solved->columns.feasible) {
+    if (solve->whole && solved->columns.feasible
+            && solve->input->objective == OBJECTIVE_THROUGHPUT) {
         out->value = solved->columns.value * solve->demand.output;
         out->bound = solved->columns.bound * solve->demand.output;
     }

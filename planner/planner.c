@@ -10,6 +10,39 @@
 #include "planner/limits.h"
 #include "planner/robust.h"
 
+/* What the least price needs to be asked for. */
+static bool check_price(const struct planner_input *input, struct err *err)
+{
+    struct demand demand;
+    demand_of(&demand, input->requests);
+    if (!(input->demand_per_s > 0) && isinf(demand.requests_per_s))
+        return err_set(err, ERR_INPUT,
+                "the least price is for a demand, and all requests of workload %s come at once: "
+                "give --demand (20req/s, 5000tok/s) or arrival times",
+                input->workload->name);
+    for (int k = 0; k < input->cluster->n_kinds; k++)
+        if (!(input->cluster->kinds[k].price_per_hour > 0))
+            return err_at(err, input->cluster->kinds[k].pos,
+                    "device kind %s has no price_per_hour: the least price needs one for every "
+                    "kind (or --what-if %s.price=2)",
+                    input->cluster->kinds[k].name, input->cluster->kinds[k].name);
+    return true;
+}
+
+static bool check_objective(const struct planner_input *input, struct err *err)
+{
+    bool price = input->objective == OBJECTIVE_PRICE;
+    bool latency = input->objective == OBJECTIVE_TTFT || input->objective == OBJECTIVE_TPOT;
+    if (price && solve_forced(input))
+        return err_set(err, ERR_INPUT,
+                "--objective price chooses freely, and --force does not: drop one of them");
+    if (latency && input->serving == SERVING_DISAGGREGATED)
+        return err_set(err, ERR_INPUT,
+                "latencies are searched over replicas that serve whole requests: give --serving "
+                "aggregated, or --objective throughput with service objectives");
+    return !price || check_price(input, err);
+}
+
 static bool check_input(const struct planner_input *input, struct err *err)
 {
     if (input->requests->n < 1)
@@ -33,6 +66,8 @@ static bool check_input(const struct planner_input *input, struct err *err)
                 "(trace.max_prompt, prompt.max) or use another model",
                 input->workload->name, (long long)longest, input->model->name,
                 (long long)input->model->max_len);
+    if (!check_objective(input, err))
+        return false;
     int sum = 0;
     for (int s = 0; s < input->force.n_layers; s++)
         sum += input->force.layers[s];
@@ -50,7 +85,7 @@ static const char *agreed(const struct solved *solved, double output, struct are
     const char *text = "";
     if (whole->feasible)
         text = arena_printf(arena, "linear bound within %.2f %%, ",
-                fmax(0, 100 * (whole->linear - whole->value) / whole->linear));
+                100 * fabs(whole->linear - whole->value) / whole->linear);
     if (!solved->both || !whole->feasible || isinf(solved->search_best))
         return text;
     return arena_printf(arena, "%ssearch of configurations within %.2f %%, ", text,
@@ -61,7 +96,8 @@ static const char *agreed(const struct solved *solved, double output, struct are
 static void certify(struct plan *plan, const struct candidate *chosen, const struct solve *solve,
         const struct solved *solved, struct arena *arena)
 {
-    static const char *const names[] = {"output_tokens_per_s", "ttft_us", "tpot_us"};
+    static const char *const names[] = {
+            "output_tokens_per_s", "ttft_us", "tpot_us", "price_per_hour"};
     const struct planner_input *input = solve->input;
     const struct search_result *found = &solved->found;
     plan->certificate.objective = names[input->objective];
@@ -85,6 +121,19 @@ enum {
     MOST_LOOSENING = 1024
 };
 
+/* The least price for more than anything can serve. */
+static bool nothing_serves(
+        const struct solve *solve, const struct columns_result *columns, struct err *err)
+{
+    const struct planner_input *input = solve->input;
+    return err_set(err, ERR_NO,
+            "no plan for %s on %s serves %.4g requests/s within the service objectives%s: the best "
+            "one serves %.4g, none more than %.4g; lower --demand, or add devices",
+            input->model->name, input->cluster->name, solve->demand.requests_per_s,
+            columns->proven ? "" : " as far as the search got", columns->requests_per_s,
+            columns->bound);
+}
+
 /* Memory, or objectives that not even the mean step of any plan meets: asked again with longer ones. */
 static bool nothing_fits(const struct solve *solve, struct arena *arena, struct err *err)
 {
@@ -102,6 +151,12 @@ static bool nothing_fits(const struct solve *solve, struct arena *arena, struct 
     }
     const struct search_input in = {
             .input = solve->input, .costs = solve->costs, .demand = &solve->demand};
+    if (solve->input->serving == SERVING_DISAGGREGATED)
+        return err_set(err, ERR_NO,
+                "no plan with separate prefill and decode replicas fits: %s on %s has no room for "
+                "one of each, or the outputs are of one token; --serving auto says whether any "
+                "other plan does",
+                solve->input->model->name, solve->input->cluster->name);
     struct least_memory least;
     return search_least_memory(&least, &in, solve->layouts, solve->n_layouts, err)
            && explain_nothing_fits(&least, solve->input, err);
@@ -116,6 +171,8 @@ static bool plan_from(
     struct choice choice;
     if (!solve_run(&solved, solve, 1, arena, err))
         return false;
+    if (solved.found.n == 0 && solved.columns.requests_per_s > 0)
+        return nothing_serves(solve, &solved.columns, err);
     if (solved.found.n == 0)
         return nothing_fits(solve, arena, err);
     if (!choose_plan(&choice, &solved, solve, arena, err))
@@ -128,6 +185,7 @@ static bool plan_from(
     certify(out, chosen->candidate, solve, &solved, arena);
     out->bottleneck = explain_bottleneck(&chosen->sim);
     out->binding = explain_binding(&choice, input, &solve->demand, solve->costs, arena);
+    out->serving = explain_serving(&choice, input, &solve->demand, arena);
     explain_runners_up(out, &choice, input, arena);
     explain_refused(out, &choice, input, arena);
     out->why.regret = regret;
@@ -144,11 +202,25 @@ static bool plan_from(
     return true;
 }
 
+/* The runtime does not execute separate pools: a host of CPU cores gets a plan that it can run. */
+static int choose_serving(const struct planner_input *input)
+{
+    if (input->serving != SERVING_AUTO)
+        return input->serving;
+    for (int k = 0; k < input->cluster->n_kinds; k++)
+        if (input->cluster->kinds[k].type != DEVICE_CPU)
+            return SERVING_AUTO;
+    return SERVING_AGGREGATED;
+}
+
 bool planner_run(
-        struct plan *out, const struct planner_input *input, struct arena *arena, struct err *err)
+        struct plan *out, const struct planner_input *asked, struct arena *arena, struct err *err)
 {
     struct solve solve;
+    struct planner_input resolved = *asked;
+    const struct planner_input *input = &resolved;
     memset(out, 0, sizeof *out);
+    resolved.serving = choose_serving(asked);
     if (!check_input(input, err) || !solve_open(&solve, input, arena, err))
         return false;
     bool ok = plan_from(out, &solve, arena, err);

@@ -13,7 +13,15 @@
 enum plan_objective {
     OBJECTIVE_THROUGHPUT,
     OBJECTIVE_TTFT,
-    OBJECTIVE_TPOT
+    OBJECTIVE_TPOT,
+    OBJECTIVE_PRICE /* of the devices used, for the requests that come */
+};
+
+/* Who serves prompts and outputs. */
+enum plan_serving {
+    SERVING_AUTO,         /* whatever is best, side by side where that is best */
+    SERVING_AGGREGATED,   /* every replica both */
+    SERVING_DISAGGREGATED /* prefill replicas and decode replicas, with the cache handed over */
 };
 
 /* What the user insists on; 0 or NULL = free. Parsed from --force. */
@@ -41,7 +49,9 @@ struct planner_input {
             *profile; /* array, one per device kind at most; NULL = datasheet figures */
     int n_profiles;   /* 0 with a profile = 1 */
     enum dtype dtype, kv_dtype;
-    int objective; /* enum plan_objective */
+    int objective;       /* enum plan_objective */
+    int serving;         /* enum plan_serving */
+    double demand_per_s; /* requests to be served a second; 0 = as they come in the workload */
     bool deterministic;
     bool mtp; /* room for the model's multi-token-prediction layers */
     struct plan_force force;

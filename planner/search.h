@@ -24,6 +24,7 @@ struct replica_pick {
     int max_seqs, max_tokens, in_flight;
     int64_t kv_blocks;             /* what fits and can be used */
     double kv_rate, kv_latency_us; /* as in core/spec/plan.h */
+    double kv_us;                  /* of a mean prompt */
     struct stage_pick *stages;
     int n_stages;
 };

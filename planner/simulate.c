@@ -157,22 +157,26 @@ static int by_time(const void *a, const void *b)
     return x->request < y->request ? -1 : 1;
 }
 
-/* Caches leave a replica in the order of first tokens, one after the other. */
+/* Caches leave a replica in the order of first tokens; each of its pools sends one after the other. */
 static void send_caches(struct simulation *sim, int r, struct handover *items, int64_t n)
 {
     const struct replica_view *view = &sim->views[r];
     int64_t block = sim->input->plan->block_tokens;
-    int64_t free_ns = 0;
+    int lanes = plan_pools(view->replica);
+    int64_t *free_ns = ARENA_NEW(&sim->arena, int64_t, lanes);
     qsort(items, (size_t)n, sizeof *items, by_time);
     for (int64_t i = 0; i < n; i++) {
         const struct request *request = &sim->input->requests->items[items[i].request];
         int64_t blocks = (request->prompt_len + block - 1) / block;
         double bytes = (double)(blocks * view->block_bytes);
         double us = view->replica->kv_latency_us;
+        int lane = 0; /* which pool a request was in is not kept: the one that is free first */
+        for (int j = 1; j < lanes; j++)
+            lane = free_ns[j] < free_ns[lane] ? j : lane;
         if (view->replica->kv_rate > 0)
             us += bytes / view->replica->kv_rate * 1e6;
-        int64_t start_ns = items[i].ready_ns > free_ns ? items[i].ready_ns : free_ns;
-        items[i].ready_ns = free_ns = start_ns + llround(us * 1e3);
+        int64_t start_ns = items[i].ready_ns > free_ns[lane] ? items[i].ready_ns : free_ns[lane];
+        items[i].ready_ns = free_ns[lane] = start_ns + llround(us * 1e3);
     }
 }
 
@@ -225,7 +229,9 @@ static void route_handovers(
         double work = (double)sim->input->requests->items[items[i].request].output_len;
         route[i] = takes[router_pick(router, items[i].ready_ns, work)];
         sim->out->requests[items[i].request].decode_replica = route[i];
+        /* Where the rest of the answer comes from the user gets the first token, too. */
         sim->out->requests[items[i].request].decode_ns = items[i].ready_ns;
+        sim->out->requests[items[i].request].first_token_ns = items[i].ready_ns;
     }
     router_close(router);
 }

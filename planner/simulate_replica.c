@@ -48,9 +48,9 @@ bool replica_open(struct replica_view *out, const struct simulate_input *input,
         if (kind < 0)
             return err_at(err, stage->pos, "the cluster has no device kind %s",
                     stage->kind != NULL ? stage->kind : "(none)");
-        out->block_bytes += split.tp
-                            * graph_kv_block_bytes(
-                                    cost_model_of(input->costs), &split, piece, plan->block_tokens);
+        const struct model *model = cost_model_of(input->costs);
+        out->block_bytes += graph_kv_block_bytes(model, &split, piece, plan->block_tokens)
+                            * split.tp / graph_kv_copies(model, split.tp);
         if (s == 0) {
             out->split = split;
             out->kind = kind;

@@ -20,12 +20,12 @@ bool solve_forced(const struct planner_input *input)
            || f->n_layers > 0;
 }
 
-/* Whether the program over the whole cluster answers the question: it knows throughput alone, and nothing
+/* Whether the program over the whole cluster answers the question: it knows throughput and price, and nothing
  * that was forced. */
 static bool asks_whole(const struct planner_input *input)
 {
-    return input->objective == OBJECTIVE_THROUGHPUT && !solve_forced(input)
-           && input->cluster->n_kinds <= INSTANCE_KINDS;
+    return (input->objective == OBJECTIVE_THROUGHPUT || input->objective == OBJECTIVE_PRICE)
+           && !solve_forced(input) && input->cluster->n_kinds <= INSTANCE_KINDS;
 }
 
 /* Configurations one by one: what is forced, latencies, and hosts so small that ranks take turns. */
@@ -33,6 +33,8 @@ static bool asks_search(const struct planner_input *input)
 {
     if (!asks_whole(input))
         return true;
+    if (input->objective == OBJECTIVE_PRICE || input->serving == SERVING_DISAGGREGATED)
+        return false;
     for (int k = 0; k < input->cluster->n_kinds; k++)
         if (input->cluster->kinds[k].type != DEVICE_CPU)
             return false;
@@ -115,6 +117,8 @@ bool solve_open(
             .whole = asks_whole(input),
             .search = asks_search(input)};
     demand_of(&out->demand, input->requests);
+    if (input->demand_per_s > 0)
+        out->demand.requests_per_s = input->demand_per_s;
     int n_profiles = input->n_profiles;
     if (n_profiles == 0 && input->profile != NULL)
         n_profiles = 1;

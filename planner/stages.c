@@ -9,6 +9,7 @@ enum {
     MOST_SEQS = 512,     /* of a group */
     LEAST_TOKENS = 64,   /* chunk budgets double from here ... */
     MOST_TOKENS = 16384, /* ... to here */
+    POOL_TOKENS = 512,   /* ... and from here where prompts have a pool of their own */
     MOST_STAGES = 8
 };
 
@@ -46,8 +47,9 @@ struct stages {
     struct split split;
     struct step_parts pure, mixed;
     double mixed_frac, send_us;
-    int *moe_sum;  /* layers with experts among [0, l) */
-    int64_t *work; /* by what a piece holds; -1 = not asked for yet */
+    double least_transfer_us; /* of a mean prompt, whatever the stages; 0 = not looked at yet */
+    int *moe_sum;             /* layers with experts among [0, l) */
+    int64_t *work;            /* by what a piece holds; -1 = not asked for yet */
 };
 
 enum {
@@ -168,12 +170,15 @@ static void turn_to(struct stages *s, int kind, int config, int limits)
     s->split = stages_split(s, kind, config);
     for (int i = 0; i < WORK_KINDS; i++)
         s->work[i] = -1;
-    if (!steady_of(&steady, s->demand, (double)l->max_seqs / l->groups, l->max_tokens, l->groups))
+    if (!steady_of_role(&steady, s->demand, l->role, (double)l->max_seqs / l->groups, l->max_tokens,
+                l->groups))
         return;
     s->mixed_frac = steady.mixed_frac;
-    find_step(s, &s->pure, &steady.pure);
-    find_step(s, &s->mixed, &steady.mixed);
-    bool between = cluster->n_nodes > 1 || cluster->nodes[0].count > 1;
+    if (l->role != ROLE_PREFILL)
+        find_step(s, &s->pure, &steady.pure);
+    if (l->role != ROLE_DECODE)
+        find_step(s, &s->mixed, &steady.mixed);
+    bool between = cost_between_nodes(cluster);
     s->send_us =
             (1 - s->mixed_frac)
                     * cost_send_us(s->costs, kind, &s->split, steady.pure.tokens, between)
@@ -218,9 +223,50 @@ static int most_in_flight(struct stages *s, struct piece piece)
     const struct stage_limits *l = &s->limits[s->at];
     int most = 0;
     while (most < MOST_STAGES
-            && demand_blocks(s->demand, l->max_seqs, most + 1, l->groups) * block <= room)
+            && demand_role_blocks(s->demand, l->role, l->max_seqs, most + 1, l->groups) * block
+                       <= room)
         most++;
     return most;
+}
+
+static int64_t prompt_blocks(const struct stages *s)
+{
+    return (int64_t)ceil(s->demand->prompt / PLAN_BLOCK_TOKENS);
+}
+
+/* A rank of a stage and the cache of a mean prompt. */
+static double cache_us(const struct stages *s, int kind, const struct split *split,
+        struct piece piece, int64_t blocks)
+{
+    int64_t bytes = blocks * graph_kv_block_bytes(s->input->model, split, piece, PLAN_BLOCK_TOKENS);
+    return cost_cache_us(s->costs, kind, split, bytes, cost_between_nodes(s->input->cluster));
+}
+
+struct stages_transfer stages_transfer(const struct stages *s, const struct pattern *pattern)
+{
+    struct stages_transfer out = {0};
+    double block_us = 0;
+    int64_t blocks = prompt_blocks(s);
+    int64_t block_bytes = 0;
+    for (int i = 0; i < pattern->n_stages; i++) {
+        const struct pattern_stage *at = &pattern->stages[i];
+        struct split split = stages_split(s, at->kind, at->config);
+        struct piece piece = {at->first, at->end};
+        double us = cache_us(s, at->kind, &split, piece, blocks);
+        if (us >= out.us) {
+            out.us = us;
+            block_us = cache_us(s, at->kind, &split, piece, 1);
+        }
+        block_bytes += graph_kv_block_bytes(s->input->model, &split, piece, PLAN_BLOCK_TOKENS)
+                       * split.tp / graph_kv_copies(s->input->model, split.tp);
+    }
+    out.bytes = (double)(block_bytes * blocks);
+    /* A line through one block and a mean prompt. */
+    out.latency_us = blocks > 1 ? block_us - (out.us - block_us) / (double)(blocks - 1) : 0;
+    out.latency_us = fmin(fmax(0, out.latency_us), out.us);
+    if (out.us > out.latency_us)
+        out.rate = out.bytes / (out.us - out.latency_us) * 1e6;
+    return out;
 }
 
 static void price(void *self, struct instance_price *out, int kind, int config, int limits,
@@ -233,8 +279,16 @@ static void price(void *self, struct instance_price *out, int kind, int config, 
     out->us = out->send_us = 0;
     if (out->most_in_flight == 0)
         return;
-    out->us = (1 - s->mixed_frac) * step_us(s, &s->pure, first, end)
-              + s->mixed_frac * step_us(s, &s->mixed, first, end);
+    const struct stage_limits *l = &s->limits[limits];
+    if (l->role != ROLE_PREFILL)
+        out->us += (1 - s->mixed_frac) * step_us(s, &s->pure, first, end);
+    if (l->role != ROLE_DECODE)
+        out->us += s->mixed_frac * step_us(s, &s->mixed, first, end);
+    /* Caches come and go while the stage computes (C16): the links may be what sets its pace. */
+    if (l->role != ROLE_MIXED)
+        out->us = fmax(out->us, l->requests_per_step / l->groups
+                                        * cache_us(s, kind, &s->split, (struct piece){first, end},
+                                                prompt_blocks(s)));
     out->send_us = s->send_us;
 }
 
@@ -296,37 +350,63 @@ static int slot_of(const struct cluster *cluster, int kind, const struct layout 
     return node;
 }
 
-static void add_limits(struct stages *s, struct instance_limits *limits, struct stage_limits l)
+/* No stage of any pattern hands the cache of a mean prompt on in less: one that holds a layer alone. */
+static double least_transfer_us(struct stages *s)
+{
+    if (s->least_transfer_us > 0)
+        return s->least_transfer_us;
+    double least = HUGE_VAL;
+    for (int c = 0; c < s->instance.n_configs; c++)
+        for (int k = 0; k < s->input->cluster->n_kinds; k++) {
+            if (s->layouts[c].budget[k] == 0)
+                continue;
+            struct split split = stages_split(s, k, c);
+            least = fmin(least, cache_us(s, k, &split, (struct piece){0, 1}, prompt_blocks(s)));
+        }
+    return s->least_transfer_us = least;
+}
+
+/* Service objectives as a cap of the time in which a micro-batch comes round (C17). */
+static double round_cap_us(struct stages *s, const struct stage_limits *l)
 {
     const struct workload *w = s->input->workload;
+    double cap = HUGE_VAL;
+    if (w->slo.tpot_us > 0 && l->role != ROLE_PREFILL)
+        cap = w->slo.tpot_us * s->tighten;
+    if (w->slo.ttft_us > 0 && l->role == ROLE_MIXED)
+        cap = fmin(cap, w->slo.ttft_us * s->tighten / l->prefill_steps);
+    if (w->slo.ttft_us > 0 && l->role == ROLE_PREFILL)
+        cap = (w->slo.ttft_us * s->tighten - least_transfer_us(s)) / l->prefill_steps;
+    return cap;
+}
+
+static void add_limits(struct stages *s, struct instance_limits *limits, struct stage_limits l)
+{
     struct steady steady;
-    if (!steady_of(&steady, s->demand, (double)l.max_seqs / l.groups, l.max_tokens, l.groups))
+    if (!steady_of_role(
+                &steady, s->demand, l.role, (double)l.max_seqs / l.groups, l.max_tokens, l.groups))
         return;
-    l.prefill_steps = steady.prefill_steps;
+    l.prefill_steps = l.role == ROLE_DECODE ? 0 : steady.prefill_steps;
     l.requests_per_step = steady.requests_per_step * l.groups;
     /* More sequences than the chunk budget can feed take memory and serve nobody. */
     for (int i = s->instance.n_limits - 1; i >= 0; i--)
-        if (s->limits[i].groups == l.groups && s->limits[i].max_tokens == l.max_tokens
-                && s->limits[i].max_seqs < l.max_seqs
+        if (s->limits[i].groups == l.groups && s->limits[i].role == l.role
+                && s->limits[i].max_tokens == l.max_tokens && s->limits[i].max_seqs < l.max_seqs
                 && s->limits[i].requests_per_step >= l.requests_per_step * (1 - 1e-12))
             return;
-    double cap = HUGE_VAL;
-    if (w->slo.tpot_us > 0)
-        cap = w->slo.tpot_us * s->tighten;
-    if (w->slo.ttft_us > 0)
-        cap = fmin(cap, w->slo.ttft_us * s->tighten / l.prefill_steps);
     int at = s->instance.n_limits++;
     s->limits[at] = l;
-    limits[at] = (struct instance_limits){
-            .name = arena_printf(&s->arena, "max_seqs=%d max_tokens=%d", l.max_seqs, l.max_tokens),
-            .role = ROLE_MIXED,
-            .family = l.groups,
-            .requests = l.requests_per_step,
-            .round_cap_us = cap};
+    limits[at] =
+            (struct instance_limits){.name = arena_printf(&s->arena, "%s max_seqs=%d max_tokens=%d",
+                                             replica_role_names[l.role], l.max_seqs, l.max_tokens),
+                    .role = (int)l.role,
+                    .family = l.groups,
+                    .requests = l.requests_per_step,
+                    .round_cap_us = round_cap_us(s, &l)};
 }
 
 /* Batch limits of one number of attention-dp groups: sequences and chunks double. */
-static void list_limits(struct stages *s, struct instance_limits *limits, int groups)
+static void list_mixed(struct stages *s, struct instance_limits *limits, int groups)
 {
     for (int64_t seqs = 1; seqs <= MOST_SEQS && (seqs == 1 || seqs * groups < 2 * s->demand->n);
             seqs *= 2) {
@@ -343,13 +423,57 @@ static void list_limits(struct stages *s, struct instance_limits *limits, int gr
     }
 }
 
+/*
+ * Separate pools: chunks double for prompts, sequences for outputs. The sequences of a prefill replica are those
+ * that a chunk touches; the chunk of a decode replica is for those that were preempted.
+ */
+static void list_pools(struct stages *s, struct instance_limits *limits, int groups)
+{
+    int64_t most = LEAST_TOKENS;
+    while (most < s->demand->max_prompt + 16 && most < MOST_TOKENS)
+        most *= 2;
+    int64_t least = most < POOL_TOKENS ? most : POOL_TOKENS;
+    for (int64_t tokens = least; tokens <= MOST_TOKENS; tokens *= 2) {
+        int64_t seqs = 1;
+        while ((double)(seqs - 1) * s->demand->prompt < (double)tokens && seqs < MOST_SEQS)
+            seqs *= 2;
+        add_limits(s, limits,
+                (struct stage_limits){.role = ROLE_PREFILL,
+                        .max_seqs = (int)(seqs * groups),
+                        .max_tokens = (int)tokens,
+                        .groups = groups});
+        if (seqs * groups >= s->demand->n)
+            break;
+    }
+    for (int64_t seqs = 1; seqs <= MOST_SEQS && (seqs == 1 || seqs * groups < 2 * s->demand->n);
+            seqs *= 2) {
+        int64_t tokens = least;
+        while (tokens < seqs + 16)
+            tokens *= 2;
+        add_limits(s, limits,
+                (struct stage_limits){.role = ROLE_DECODE,
+                        .max_seqs = (int)(seqs * groups),
+                        .max_tokens = (int)tokens,
+                        .groups = groups});
+    }
+}
+
+static void list_limits(struct stages *s, struct instance_limits *limits, int groups)
+{
+    if (s->input->serving != SERVING_DISAGGREGATED)
+        list_mixed(s, limits, groups);
+    if (s->input->serving != SERVING_AGGREGATED)
+        list_pools(s, limits, groups);
+}
+
 static void list_configs(struct stages *s, const struct layout *layouts, int n)
 {
     const struct cluster *cluster = s->input->cluster;
     struct instance_config *configs = ARENA_NEW(&s->arena, struct instance_config, n);
-    struct instance_limits *limits = ARENA_NEW(&s->arena, struct instance_limits, (int64_t)n * 128);
-    s->limits = ARENA_NEW(&s->arena, struct stage_limits, (int64_t)n * 128);
+    struct instance_limits *limits = ARENA_NEW(&s->arena, struct instance_limits, (int64_t)n * 160);
+    s->limits = ARENA_NEW(&s->arena, struct stage_limits, (int64_t)n * 160);
     s->bytes = ARENA_NEW(&s->arena, struct config_bytes, n);
+    s->instance.n_configs = n;
     for (int c = 0; c < n; c++) {
         const struct split *split = &layouts[c].split;
         bool new_family = true;
@@ -366,7 +490,6 @@ static void list_configs(struct stages *s, const struct layout *layouts, int n)
         find_bytes(s, c);
     }
     s->instance.configs = configs;
-    s->instance.n_configs = n;
     s->instance.limits = limits;
 }
 
@@ -411,6 +534,8 @@ struct stages *stages_open(const struct planner_input *input, struct cost_model 
             .n_layers = input->model->n_layers,
             .layer_class = s->layer_class,
             .max_stages = MOST_STAGES,
+            .objective = input->objective == OBJECTIVE_PRICE ? INSTANCE_PRICE : INSTANCE_THROUGHPUT,
+            .demand = demand->requests_per_s,
             .price = price,
             .self = s};
     list_kinds(s);

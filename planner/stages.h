@@ -14,8 +14,9 @@
 
 /* A limit of the instance in the planner's own words. */
 struct stage_limits {
+    enum replica_role role;
     int max_seqs, max_tokens, groups; /* groups: attention-dp */
-    double prefill_steps;             /* a prompt takes */
+    double prefill_steps;             /* a prompt takes; 0 for ROLE_DECODE */
     double requests_per_step;         /* of all groups */
 };
 
@@ -31,6 +32,18 @@ const struct instance *stages_instance(const struct stages *stages);
 const struct stage_limits *stages_limits(const struct stages *stages, int limits);
 /* The split of a configuration on a kind. */
 struct split stages_split(const struct stages *stages, int kind, int config);
+/*
+ * How long a replica of a pattern is busy with the cache of a mean prompt, sending or taking it: latency + bytes /
+ * rate, bytes being those of the blocks of all layers, once. All its stages do it at the same time, each rank by its own
+ * link; between machines where there are several.
+ */
+struct stages_transfer {
+    double bytes;
+    double rate; /* bytes/s */
+    double latency_us;
+    double us; /* of a mean prompt */
+};
+struct stages_transfer stages_transfer(const struct stages *stages, const struct pattern *pattern);
 /* KV blocks of a group that a pattern has room for and use for. */
 int64_t stages_kv_blocks(const struct stages *stages, const struct pattern *pattern);
 

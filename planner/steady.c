@@ -37,6 +37,19 @@ static int64_t at_least_one(double value)
     return value < 1 ? 1 : llround(value);
 }
 
+/* The prompts of a step that takes q tokens of them: a part of one, or several whole ones. */
+static void take_prompts(struct steady *out, const struct demand *demand, double q)
+{
+    double each = fmin(q, demand->prompt);
+    int64_t n = at_least_one(q / demand->prompt);
+    out->mixed.n_prefill = n < STEADY_PROMPTS ? (int)n : STEADY_PROMPTS;
+    out->mixed.prefill = out->seq;
+    /* A chunk of a prompt sees on average half of it before itself. */
+    for (int i = 0; i < out->mixed.n_prefill; i++)
+        out->seq[i] =
+                (struct seq_shape){at_least_one(each), at_least_one((each + demand->prompt) / 2)};
+}
+
 /* Nothing but prompts: one token of output each. */
 static void prompts_only(
         struct steady *out, const struct demand *demand, int max_tokens, int n_groups)
@@ -45,15 +58,23 @@ static void prompts_only(
     out->mixed_frac = 1;
     out->requests_per_step = q / demand->prompt;
     out->prefill_steps = fmax(1, demand->prompt / q);
-    int64_t prompts = q > demand->prompt ? llround(q / demand->prompt) : 1;
-    out->seq.q_len = at_least_one(fmin(q, demand->prompt));
-    out->seq.kv_len = out->seq.q_len;
-    out->mixed.tokens = out->seq.q_len * prompts;
+    out->mixed.tokens = at_least_one(q);
     out->mixed.group_tokens = out->mixed.tokens * n_groups;
-    out->mixed.prefill = &out->seq;
-    out->mixed.n_prefill = 1;
-    out->mixed.logits_rows = prompts;
+    out->mixed.logits_rows = at_least_one(q / demand->prompt);
+    take_prompts(out, demand, q);
     out->pure = out->mixed;
+}
+
+static void outputs_only(struct steady *out, const struct demand *demand, double seqs, int n_groups)
+{
+    int64_t d = at_least_one(seqs);
+    out->requests_per_step = seqs / (demand->output - 1);
+    out->pure.tokens = d;
+    out->pure.group_tokens = d * n_groups;
+    out->pure.decode_batch = d;
+    out->pure.decode_kv_tokens = d * at_least_one(demand->prompt + demand->output / 2);
+    out->pure.logits_rows = d;
+    out->mixed = out->pure;
 }
 
 static int64_t blocks_of(double tokens)
@@ -72,6 +93,29 @@ int64_t demand_blocks(const struct demand *demand, int max_seqs, int in_flight, 
     int64_t mean = (int64_t)(seqs * (double)blocks_of(demand->prompt + demand->output / 2 + 1));
     int64_t longest = demand_longest_blocks(demand) + 1;
     return mean > longest ? mean : longest;
+}
+
+int64_t demand_role_blocks(const struct demand *demand, enum replica_role role, int max_seqs,
+        int in_flight, int n_groups)
+{
+    struct demand prompts = *demand;
+    prompts.output = 0;
+    return demand_blocks(role == ROLE_PREFILL ? &prompts : demand, max_seqs, in_flight, n_groups);
+}
+
+bool steady_of_role(struct steady *out, const struct demand *demand, enum replica_role role,
+        double seqs, int max_tokens, int n_groups)
+{
+    if (role == ROLE_MIXED)
+        return steady_of(out, demand, seqs, max_tokens, n_groups);
+    memset(out, 0, sizeof *out);
+    if (seqs < 1 || demand->output < 1.5 || max_tokens < seqs + 8)
+        return false;
+    if (role == ROLE_DECODE)
+        outputs_only(out, demand, seqs, n_groups);
+    else
+        prompts_only(out, demand, (int)fmin(max_tokens, seqs * demand->prompt), n_groups);
+    return true;
 }
 
 bool steady_of(
@@ -107,14 +151,10 @@ bool steady_of(
     out->pure.decode_batch = d;
     out->pure.decode_kv_tokens = d * at_least_one(prompt + demand->output / 2);
     out->pure.logits_rows = d;
-    /* A chunk of a prompt sees on average half of it before itself. */
-    out->seq.q_len = at_least_one(fmin(q, prompt));
-    out->seq.kv_len = at_least_one((fmin(q, prompt) + prompt) / 2);
     out->mixed = out->pure;
     out->mixed.tokens = d + at_least_one(q);
     out->mixed.group_tokens = out->mixed.tokens * n_groups;
-    out->mixed.prefill = &out->seq;
-    out->mixed.n_prefill = 1;
     out->mixed.logits_rows = d + at_least_one(q / prompt);
+    take_prompts(out, demand, q);
     return true;
 }

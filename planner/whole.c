@@ -26,24 +26,80 @@ static struct replica_pick pick_of(const struct stages *stages, const struct pat
     return pick;
 }
 
+/*
+ * Caches leave a prefill replica no faster than the slowest decode replica takes them: of two transfers the
+ * slower one counts.
+ */
+static void set_transfers(
+        struct candidate *c, const struct stages *stages, const struct columns_pick *picks, int n)
+{
+    struct stages_transfer slowest = {0};
+    for (int i = 0; i < n; i++) {
+        struct stages_transfer taking = stages_transfer(stages, &picks[i].pattern);
+        if (c->replicas[i].role == ROLE_DECODE && taking.us > slowest.us)
+            slowest = taking;
+    }
+    for (int i = 0; i < n; i++) {
+        if (c->replicas[i].role != ROLE_PREFILL)
+            continue;
+        struct stages_transfer sending = stages_transfer(stages, &picks[i].pattern);
+        if (slowest.us > sending.us)
+            sending = slowest;
+        c->replicas[i].kv_rate = round(sending.rate);
+        c->replicas[i].kv_latency_us = sending.latency_us;
+        c->replicas[i].kv_us = sending.us;
+    }
+}
+
+/* Requests a second by role, and what they see: means over the replicas that serve them. */
+struct flow {
+    double rate, round_us, first_us;
+};
+
+static bool asks_price(const struct stages *stages)
+{
+    return stages_instance(stages)->objective == INSTANCE_PRICE;
+}
+
+/* A second, of the devices that the picks take up. */
+static double price_of(const struct instance *in, const struct columns_pick *picks, int n)
+{
+    double price = 0;
+    for (int i = 0; i < n; i++)
+        for (int k = 0; k < in->n_kinds; k++)
+            price += (double)(picks[i].count * picks[i].pattern.devices[k]) * in->kinds[k].price;
+    return price;
+}
+
 /* The figures of a plan in the steady state; those of time per request are means over its replicas. */
 static void score(struct candidate *c, const struct whole_question *q, const struct stages *stages,
         const struct columns_pick *picks, int n)
 {
-    double rate = 0;
+    struct flow flow[ROLE_DECODE + 1] = {{0}};
     for (int i = 0; i < n; i++) {
         const struct pattern *p = &picks[i].pattern;
         const struct stage_limits *limits = stages_limits(stages, p->limits);
+        struct flow *at = &flow[limits->role];
         double share = (double)picks[i].count * p->requests_per_s;
-        rate += share;
-        c->tpot_us += share * p->round_us;
-        c->ttft_us += share * p->round_us * limits->prefill_steps;
+        at->rate += share;
+        at->round_us += share * p->round_us;
+        at->first_us += share * (p->round_us * limits->prefill_steps + c->replicas[i].kv_us);
         c->pace_us = fmax(c->pace_us, p->pace_us);
+    }
+    double pooled = fmin(flow[ROLE_PREFILL].rate, flow[ROLE_DECODE].rate);
+    double rate = flow[ROLE_MIXED].rate + pooled;
+    c->tpot_us = flow[ROLE_MIXED].round_us;
+    c->ttft_us = flow[ROLE_MIXED].first_us;
+    if (pooled > 0) {
+        c->tpot_us += flow[ROLE_DECODE].round_us * pooled / flow[ROLE_DECODE].rate;
+        c->ttft_us += flow[ROLE_PREFILL].first_us * pooled / flow[ROLE_PREFILL].rate;
     }
     c->tpot_us /= rate;
     c->ttft_us /= rate;
     c->tokens_per_s = rate * q->demand->output;
     c->score = fmin(c->tokens_per_s, q->demand->requests_per_s * q->demand->output);
+    if (asks_price(stages))
+        c->score = -price_of(stages_instance(stages), picks, n) * 3600;
     c->score_bound = c->score;
     c->proven = true;
 }
@@ -54,6 +110,7 @@ static void add_candidate(struct search_result *out, const struct whole_question
     struct candidate c = {.n_replicas = n, .replicas = ARENA_NEW(arena, struct replica_pick, n)};
     for (int i = 0; i < n; i++)
         c.replicas[i] = pick_of(stages, &picks[i].pattern, picks[i].count, arena);
+    set_transfers(&c, stages, picks, n);
     score(&c, q, stages, picks, n);
     for (int64_t i = 0; i < out->n; i++)
         if (search_same_layout(&out->items[i], &c) && out->items[i].score >= c.score)
@@ -62,39 +119,148 @@ static void add_candidate(struct search_result *out, const struct whole_question
 }
 
 struct uniform {
-    struct columns_pick pick;
-    double rate;
+    struct columns_pick picks[2]; /* one mixed, or prefill and decode */
+    int n;
+    double rate; /* requests a second, at most the demand */
+    double price;
 };
 
-static int by_rate(const void *a, const void *b)
+static int by_worth(const void *a, const void *b)
 {
     const struct uniform *x = a;
     const struct uniform *y = b;
+    if (x->price != y->price)
+        return x->price < y->price ? -1 : 1;
     if (x->rate != y->rate)
         return x->rate > y->rate ? -1 : 1;
-    return pattern_compare(&x->pick.pattern, &y->pick.pattern);
+    for (int i = 0; i < x->n && i < y->n; i++) {
+        int order = pattern_compare(&x->picks[i].pattern, &y->picks[i].pattern);
+        if (order != 0)
+            return order;
+    }
+    return x->n - y->n;
+}
+
+/* What equal replicas can do, best first. */
+struct uniforms {
+    struct uniform *items;
+    int n;
+};
+
+static void rank_uniforms(struct uniforms *list, const struct instance *in)
+{
+    for (int i = 0; i < list->n && in->objective == INSTANCE_PRICE; i++) {
+        struct uniform *at = &list->items[i];
+        at->rate = fmin(at->rate, in->demand);
+        at->price = price_of(in, at->picks, at->n);
+    }
+    qsort(list->items, (size_t)list->n, sizeof *list->items, by_worth);
+}
+
+/* In turn from both lists, so that the simulator sees either kind of serving. */
+static void add_uniforms(struct search_result *out, const struct whole_question *q,
+        const struct stages *stages, const struct uniforms lists[2], struct arena *arena)
+{
+    int at[2] = {0};
+    for (bool more = true; more;) {
+        more = false;
+        for (int l = 0; l < 2; l++) {
+            int64_t before = out->n;
+            while (at[l] < lists[l].n && out->n == before && out->n <= 2 * (int64_t)q->keep) {
+                const struct uniform *one = &lists[l].items[at[l]++];
+                add_candidate(out, q, stages, one->picks, one->n, arena);
+            }
+            more = more || out->n > before;
+        }
+    }
+}
+
+/* As often as the devices allow that n others leave, and no more than a demand takes. */
+static int64_t most_of(
+        const struct instance *in, const struct pattern *p, const struct pattern *other, int64_t n)
+{
+    int64_t count = INT64_MAX;
+    if (in->objective == INSTANCE_PRICE)
+        count = (int64_t)ceil(in->demand / p->requests_per_s * (1 - 1e-9));
+    for (int k = 0; k < in->n_kinds; k++) {
+        int64_t left = in->kinds[k].devices - (other != NULL ? n * other->devices[k] : 0);
+        if (p->devices[k] > 0 && left / p->devices[k] < count)
+            count = left / p->devices[k];
+    }
+    return count;
+}
+
+/* Whether so many serve the demand, where there is one. */
+static bool enough(const struct instance *in, int64_t count, const struct pattern *p)
+{
+    return in->objective != INSTANCE_PRICE
+           || (double)count * p->requests_per_s >= in->demand * (1 - 1e-9);
 }
 
 /* Plans of equal replicas only, as often as the devices allow: what mixing kinds and sizes buys. */
-static void add_uniform(struct search_result *out, const struct whole_question *q,
-        const struct stages *stages, const struct columns_result *solved, struct arena *arena)
+static struct uniforms list_mixed(
+        const struct instance *in, const struct columns_result *solved, struct arena *arena)
 {
-    const struct instance *in = stages_instance(stages);
-    struct uniform *list = ARENA_NEW(arena, struct uniform, solved->n_known + 1);
-    int n = 0;
+    struct uniforms out = {.items = ARENA_NEW(arena, struct uniform, solved->n_known + 1)};
     for (int i = 0; i < solved->n_known; i++) {
         const struct pattern *p = &solved->known[i];
-        int64_t count = INT64_MAX;
-        for (int k = 0; k < in->n_kinds; k++)
-            if (p->devices[k] > 0 && in->kinds[k].devices / p->devices[k] < count)
-                count = in->kinds[k].devices / p->devices[k];
-        if (in->limits[p->limits].role == ROLE_MIXED)
-            list[n++] = (struct uniform){{*p, count}, (double)count * p->requests_per_s};
+        int64_t count = most_of(in, p, NULL, 0);
+        if (in->limits[p->limits].role == ROLE_MIXED && enough(in, count, p))
+            out.items[out.n++] = (struct uniform){
+                    .picks = {{*p, count}}, .n = 1, .rate = (double)count * p->requests_per_s};
     }
-    qsort(list, (size_t)n, sizeof *list, by_rate);
-    int64_t most = out->n + q->keep;
-    for (int i = 0; i < n && out->n < most; i++)
-        add_candidate(out, q, stages, &list[i].pick, 1, arena);
+    rank_uniforms(&out, in);
+    return out;
+}
+
+/* The best numbers of two patterns: where both sides of the pools serve the same, rounded either way. */
+static struct uniform pair_of(
+        const struct instance *in, const struct pattern *prefill, const struct pattern *decode)
+{
+    struct uniform best = {.n = 2};
+    double ratio = prefill->requests_per_s / decode->requests_per_s;
+    double even = HUGE_VAL;
+    for (int k = 0; k < in->n_kinds; k++) {
+        double taken = (double)prefill->devices[k] + ratio * (double)decode->devices[k];
+        if (taken > 0)
+            even = fmin(even, (double)in->kinds[k].devices / taken);
+    }
+    if (in->objective == INSTANCE_PRICE)
+        even = floor(fmin(even, in->demand / prefill->requests_per_s));
+    for (int64_t n = (int64_t)even; n <= (int64_t)even + 1; n++) {
+        int64_t decodes = n > 0 ? most_of(in, decode, prefill, n) : 0;
+        double rate =
+                fmin((double)n * prefill->requests_per_s, (double)decodes * decode->requests_per_s);
+        if (decodes > 0 && rate > best.rate && enough(in, n, prefill)
+                && enough(in, decodes, decode))
+            best = (struct uniform){
+                    .picks = {{*prefill, n}, {*decode, decodes}}, .n = 2, .rate = rate};
+    }
+    return best;
+}
+
+/* The same for separate pools: one kind of prefill replica, one of decode replica. */
+static struct uniforms list_pools(
+        const struct instance *in, const struct columns_result *solved, struct arena *arena)
+{
+    int64_t n_of[ROLE_DECODE + 1] = {0};
+    for (int i = 0; i < solved->n_known; i++)
+        n_of[in->limits[solved->known[i].limits].role]++;
+    struct uniforms out = {
+            .items = ARENA_NEW(arena, struct uniform, n_of[ROLE_PREFILL] * n_of[ROLE_DECODE] + 1)};
+    for (int i = 0; i < solved->n_known; i++)
+        for (int j = 0; j < solved->n_known; j++) {
+            const struct pattern *p = &solved->known[i];
+            const struct pattern *d = &solved->known[j];
+            if (in->limits[p->limits].role != ROLE_PREFILL
+                    || in->limits[d->limits].role != ROLE_DECODE)
+                continue;
+            struct uniform pair = pair_of(in, p, d);
+            if (pair.rate > 0)
+                out.items[out.n++] = pair;
+        }
+    rank_uniforms(&out, in);
+    return out;
 }
 
 bool whole_run(struct search_result *out, struct columns_result *solved,
@@ -110,16 +276,21 @@ bool whole_run(struct search_result *out, struct columns_result *solved,
             .time_limit_s = q->input->time_limit_s,
             .export_lp = q->input->export_lp};
     const struct instance *in = stages_instance(stages);
-    if (!columns_solve(solved, in, &options, arena, err))
+    memset(solved, 0, sizeof *solved);
+    /* No limits: outputs of one token have nothing to decode. */
+    if (in->n_limits > 0 && !columns_solve(solved, in, &options, arena, err))
         goto done;
-    out->items = ARENA_NEW(arena, struct candidate, (int64_t)q->keep + 2);
+    out->items = ARENA_NEW(arena, struct candidate, 2 * (int64_t)q->keep + 2);
     if (solved->feasible) {
         add_candidate(out, q, stages, solved->picks, solved->n_picks, arena);
-        add_uniform(out, q, stages, solved, arena);
+        const struct uniforms lists[2] = {
+                list_mixed(in, solved, arena), list_pools(in, solved, arena)};
+        add_uniforms(out, q, stages, lists, arena);
         out->best = out->items[0].score;
     }
     double offered = q->demand->requests_per_s * q->demand->output;
-    out->bound = fmin(solved->bound * q->demand->output, offered);
+    out->bound = asks_price(stages) ? -solved->bound * 3600
+                                    : fmin(solved->bound * q->demand->output, offered);
     out->complete = solved->proven;
     out->configs = (int64_t)in->n_configs * in->n_limits;
     out->evaluated = solved->n_known;

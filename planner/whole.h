@@ -21,7 +21,8 @@ struct whole_question {
     double gap_frac; /* good enough */
 };
 
-/* The solution first, then plans of equal replicas, best first. n == 0 when nothing fits. */
+/* The solution first, then plans of equal replicas: the best that serve whole requests and the best with separate
+ * pools in turn. n == 0 when nothing fits. */
 MUST_CHECK bool whole_run(struct search_result *out, struct columns_result *solved,
         const struct whole_question *question, struct arena *arena, struct err *err);
 

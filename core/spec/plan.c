@@ -75,6 +75,10 @@ static const struct conf_field figure_fields[] = {
                 .help = "requests that met the objectives"},
         {"lo_frac", CONF_DOUBLE, AT(lo_frac), .help = "lower end of the throughput, relative"},
         {"hi_frac", CONF_DOUBLE, AT(hi_frac), .help = "upper end of the throughput, relative"},
+        {"price_per_hour", CONF_DOUBLE, AT(price_per_hour),
+                .help = "of the devices it uses, where the cluster has prices"},
+        {"price_per_mtoken", CONF_DOUBLE, AT(price_per_mtoken),
+                .help = "of a million output tokens at that throughput"},
         {0}};
 static const struct conf_table figure_table = {
         .size = sizeof(struct plan_figures), .fields = figure_fields, .help = "predicted figures"};
@@ -148,6 +152,9 @@ static const struct conf_field plan_fields[] = {
         {"certificate", CONF_STRUCT, AT(certificate), .sub = &certificate_table,
                 .help = "what was proven"},
         {"binding", CONF_STRING, AT(binding), .help = "the constraint that holds it back"},
+        {"serving", CONF_STRING, AT(serving),
+                .help = "separate prefill and decode replicas or not, and what that gains or "
+                        "loses"},
         {"bottleneck", CONF_STRING, AT(bottleneck), .help = "compute, memory, network or bubble"},
         {"runners_up", CONF_STRUCT_LIST, AT(runners_up), .count = AT(n_runners_up),
                 .sub = &runner_up_table, .help = "the next best plans"},

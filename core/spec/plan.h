@@ -49,8 +49,9 @@ struct plan_replica {
     int max_tokens;    /* tokens in one step of one pool: the chunk budget */
     int in_flight;     /* micro-batches in the pipeline: 1..n_stages */
     int64_t kv_blocks; /* per pool, the same on every stage */
-    /* prefill: the cache of a prompt arrives latency + bytes / rate after its last step, bytes being those
-     * of its blocks over all stages. Of the whole replica, transfers one after the other. 0 = at once. */
+    /* prefill: the cache of a prompt arrives latency + bytes / rate after its last step, bytes being those of its
+     * blocks over all stages, copies on several ranks counted once. Each pool of the replica (plan_pools) sends one
+     * cache after the other. 0 = at once. */
     double kv_rate; /* bytes/s */
     double kv_latency_us;
     struct pos pos;
@@ -63,6 +64,8 @@ struct plan_figures {
     int64_t memory_bytes;          /* largest rank */
     double goodput_requests_per_s; /* requests that met the SLO, a second */
     double lo_frac, hi_frac;       /* interval of the throughput, relative: 0.95, 1.05 */
+    double price_per_hour;   /* of the devices that the plan uses; 0 = the cluster has no prices */
+    double price_per_mtoken; /* of a million output tokens at that throughput */
 };
 
 struct plan_runner_up {
@@ -104,6 +107,7 @@ struct plan {
         bool forced;        /* --force: no claim of optimality */
     } certificate;
     const char *binding;    /* the binding constraint, a sentence */
+    const char *serving;    /* separate pools or not, and what that gains or loses, a sentence */
     const char *bottleneck; /* compute, memory, network, bubble */
     struct plan_runner_up *runners_up;
     int n_runners_up;

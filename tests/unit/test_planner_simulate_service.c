@@ -242,11 +242,11 @@ static void pools_hand_caches_over(void **unused)
     int64_t x = cache_ns(&s);
     int64_t d = decode_ns(&s, 6) + decode_ns(&s, 7);
     assert_true(x > d && x > p);
-    assert_int_equal(r.requests[0].first_token_ns, p);
+    assert_int_equal(r.requests[0].first_token_ns, p + x); /* the transfer is in TTFT */
     assert_int_equal(r.requests[0].decode_ns, p + x);
     assert_int_equal(r.requests[0].finish_ns, p + x + d);
     assert_int_equal(r.requests[1].begin_ns, p);
-    assert_int_equal(r.requests[1].first_token_ns, 2 * p);
+    assert_int_equal(r.requests[1].first_token_ns, p + 2 * x);
     assert_int_equal(r.requests[1].decode_ns, p + 2 * x); /* the link was busy until p + x */
     assert_int_equal(r.requests[1].finish_ns, p + 2 * x + d);
     assert_int_equal(r.requests[2].finish_ns, INT64_C(60000000000) + p);
