@@ -184,6 +184,8 @@ static int64_t most_of(
         count = (int64_t)ceil(in->demand / p->requests_per_s * (1 - 1e-9));
     for (int k = 0; k < in->n_kinds; k++) {
         int64_t left = in->kinds[k].devices - (other != NULL ? n * other->devices[k] : 0);
+        if (left < 0)
+            return 0;
         if (p->devices[k] > 0 && left / p->devices[k] < count)
             count = left / p->devices[k];
     }
