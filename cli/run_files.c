@@ -6,7 +6,6 @@
 
 #include "core/file.h"
 #include "core/json.h"
-#include "core/random.h"
 
 static bool exists(const char *path)
 {
@@ -44,23 +43,6 @@ static bool read_workload(
     return workload_read_file(&out->workload, path, cli->arena, cli->err)
            && workload_requests(&out->requests, &out->workload, cli->arena, cli->err)
            && requests_pace(&out->requests, out->plan.predicted.requests_per_s, cli->err);
-}
-
-/* Blocks that begin alike have equal hashes, as a prefix cache wants them: each stands for all before it. */
-static void hash_prompt(
-        struct request *request, const int32_t *tokens, int block_tokens, struct arena *arena)
-{
-    int n = (int)(request->prompt_len / block_tokens);
-    int64_t *hashes = ARENA_NEW(arena, int64_t, n);
-    uint64_t hash = 0;
-
-    for (int b = 0; b < n; b++) {
-        for (int t = 0; t < block_tokens; t++)
-            hash = random_mix(hash * 31 + (uint64_t)tokens[(int64_t)b * block_tokens + t] + 1);
-        hashes[b] = (int64_t)(hash >> 1);
-    }
-    request->prefix_hash = hashes;
-    request->n_prefix_hash = n;
 }
 
 static bool read_prompt(struct request *request, int32_t **tokens, const char *line, int64_t len,
@@ -131,7 +113,7 @@ static bool read_prompts(struct run_input *out, struct cli *cli, const char *pat
             continue;
         if (!read_prompt(&items[n], &prompts[n], line, end - line, pos, cli))
             return false;
-        hash_prompt(&items[n], prompts[n], out->plan.block_tokens, cli->arena);
+        request_hash_prompt(&items[n], prompts[n], out->plan.block_tokens, cli->arena);
         if (n > 0 && items[n].arrival_ns < items[n - 1].arrival_ns)
             return err_at(
                     cli->err, pos, "arrives before the line above; expected rising arrival_ms");

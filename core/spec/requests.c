@@ -223,3 +223,19 @@ int32_t request_token(const struct request *request, int64_t i, int64_t vocab)
     }
     return (int32_t)random_below(seed, counter, vocab < INT32_MAX ? vocab : INT32_MAX);
 }
+
+void request_hash_prompt(
+        struct request *request, const int32_t *tokens, int block_tokens, struct arena *arena)
+{
+    int n = (int)(request->prompt_len / block_tokens);
+    int64_t *hashes = ARENA_NEW(arena, int64_t, n);
+    uint64_t hash = 0;
+
+    for (int b = 0; b < n; b++) {
+        for (int t = 0; t < block_tokens; t++)
+            hash = random_mix(hash * 31 + (uint64_t)tokens[(int64_t)b * block_tokens + t] + 1);
+        hashes[b] = (int64_t)(hash >> 1);
+    }
+    request->prefix_hash = hashes;
+    request->n_prefix_hash = n;
+}

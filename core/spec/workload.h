@@ -116,5 +116,9 @@ MUST_CHECK bool trace_read_mooncake(struct requests *out, const char *text, int6
 /* Token i of a request's prompt: a counter-based hash, uniform over the vocabulary. Requests that share
  * prefix hashes share those tokens. */
 int32_t request_token(const struct request *request, int64_t i, int64_t vocab);
+/* For a prompt of given tokens: a hash for each of its full blocks, as a prefix cache wants them. A hash stands for
+ * all tokens before the block, too. */
+void request_hash_prompt(
+        struct request *request, const int32_t *tokens, int block_tokens, struct arena *arena);
 
 #endif
