@@ -3,98 +3,28 @@
  *
  * Measures what the ranks serve offline, then offers OVERLOAD times that for SECONDS, with the arrivals and lengths
  * of an Azure trace (scaled down) where one is given. The queue is bounded. Then: every request was answered once
- * or refused, the answers are those that other limits and another split of the model give without hurry, memory did
- * not grow, and nothing of this program allocated while requests were served.
+ * or refused, the answers are those of one rank without hurry and with other limits, memory did not grow, and
+ * nothing of this program allocated while requests were served.
+ *
+ * The ranks leave what they served in a file; the process that started them, one rank, computes it again.
  */
-#include <math.h>
-#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
-#include "core/file.h"
 #include "core/log.h"
-#include "runtime/host.h"
 #include "runtime/runtime.h"
-
-/* Sanitizers have their own allocators. */
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-#define COUNTS_ALLOCATIONS 0
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
-#define COUNTS_ALLOCATIONS 0
-#endif
-#endif
-#ifndef COUNTS_ALLOCATIONS
-#define COUNTS_ALLOCATIONS 1
-#endif
-
-static atomic_bool counting;
-static atomic_llong n_allocations;
-
-#if COUNTS_ALLOCATIONS
-// NOLINTBEGIN: names of the C library and the linker, which are theirs to choose
-extern void *__libc_malloc(size_t bytes);
-extern void *__libc_calloc(size_t n, size_t each);
-extern void *__libc_realloc(void *memory, size_t bytes);
-extern char __executable_start, etext;
-__attribute__((noinline)) void *malloc(size_t bytes);
-__attribute__((noinline)) void *calloc(size_t n, size_t each);
-__attribute__((noinline)) void *realloc(void *memory, size_t bytes);
-
-/* MPI and the BLAS do as they like: callers inside this program count. */
-static void count(const void *caller)
-{
-    const char *at = caller;
-
-    if (atomic_load_explicit(&counting, memory_order_relaxed) && at >= &__executable_start
-            && at < &etext)
-        atomic_fetch_add(&n_allocations, 1);
-}
-
-void *malloc(size_t bytes)
-{
-    count(__builtin_return_address(0));
-    return __libc_malloc(bytes);
-}
-
-void *calloc(size_t n, size_t each)
-{
-    count(__builtin_return_address(0));
-    return __libc_calloc(n, each);
-}
-
-void *realloc(void *memory, size_t bytes)
-{
-    count(__builtin_return_address(0));
-    return __libc_realloc(memory, bytes);
-}
-// NOLINTEND
-#endif
-
-/* A counter that counts nothing would pass every test. */
-static bool counter_works(void)
-{
-    void *volatile memory = NULL;
-
-    atomic_store(&counting, true);
-    memory = malloc(1);
-    atomic_store(&counting, false);
-    free(memory);
-    return !COUNTS_ALLOCATIONS || atomic_exchange(&n_allocations, 0) == 1;
-}
+#include "tests/mpi/burst_outcome.h"
+#include "tests/mpi/count_allocations.h"
+#include "tests/mpi/watch_memory.h"
 
 enum {
     MAX_LEN = 768,
     BLOCK_TOKENS = 16,
     MAX_QUEUE = 24,
     CALIBRATION = 120,
-    CHECKED = 1500, /* accepted requests that are computed again */
     MAX_RANKS = 16
-};
-
-struct memory {
-    double before, after;
 };
 
 struct bench {
@@ -103,7 +33,7 @@ struct bench {
     struct workload workload;
     struct requests pool; /* lengths and arrivals to draw from, again and again */
     struct ranks *ranks;
-    struct memory memory;
+    struct watch_memory memory;
 };
 
 static void die(const struct err *err)
@@ -156,10 +86,15 @@ static void make_plan(
 
 static void serving(void *self, bool begins)
 {
-    struct memory *memory = self;
+    struct watch_memory *memory = self;
 
-    *(begins ? &memory->before : &memory->after) = (double)host_resident_bytes();
-    atomic_store(&counting, begins);
+    if (begins) {
+        watch_memory_begin(memory);
+        count_allocations(true);
+    } else {
+        count_allocations(false);
+        watch_memory_end(memory);
+    }
 }
 
 static void run(struct runtime_result *out, struct bench *b, const struct plan *plan,
@@ -237,131 +172,103 @@ static struct requests take_burst(struct bench *b, int64_t n, double seconds)
     return out;
 }
 
-struct outcome {
-    double capacity, offered_s, growth_bytes;
-    int64_t offered, finished, refused, lost, checked, wrong, allocations;
-};
-
-/* Every so manieth accepted request once more, without hurry, by another plan. Collective. */
-static void check_tokens(struct outcome *o, struct bench *b, const struct requests *offered,
-        const struct runtime_result *result)
+/* Collective. */
+static bool serve_burst(struct bench *b, double seconds, double overload, const char *path)
 {
-    bool first = ranks_rank(b->ranks) == 0;
-    int n_ranks = ranks_count(b->ranks);
-    unsigned char *chosen = arena_alloc(b->arena, offered->n);
-    int64_t n = 0, seen = 0, every = o->finished / CHECKED + 1;
-    struct plan plan;
-    struct runtime_result again;
-
-    for (int64_t i = 0; first && i < offered->n; i++)
-        chosen[i] = result->records[i].outcome == REQUEST_FINISHED && seen++ % every == 0;
-    ranks_broadcast(b->ranks, chosen, offered->n, 0);
-    for (int64_t i = 0; i < offered->n; i++)
-        n += chosen[i];
-    struct requests subset = {ARENA_NEW(b->arena, struct request, n), n};
-    n = 0;
-    for (int64_t i = 0; i < offered->n; i++)
-        if (chosen[i]) {
-            subset.items[n] = offered->items[i];
-            subset.items[n++].arrival_ns = 0;
-        }
-    b->workload.admission.max_queue = 0;
-    make_plan(&plan, b, n_ranks, 1, n_ranks < 8 ? n_ranks : 1, 12);
-    run(&again, b, &plan, &subset);
-    n = 0;
-    for (int64_t i = 0; first && i < offered->n; i++) {
-        if (!chosen[i])
-            continue;
-        o->wrong += result->n_tokens[i] != again.n_tokens[n]
-                    || memcmp(result->tokens[i], again.tokens[n],
-                               sizeof(int32_t) * (size_t)again.n_tokens[n])
-                               != 0;
-        n++;
-    }
-    o->checked = n;
-}
-
-static void count_outcomes(
-        struct outcome *o, const struct requests *offered, const struct runtime_result *result)
-{
-    for (int64_t i = 0; i < offered->n; i++) {
-        const struct run_request *r = &result->records[i];
-        bool whole = r->finish_ns >= 0 && result->n_tokens[i] == offered->items[i].output_len;
-        bool nothing = r->finish_ns < 0 && r->first_token_ns < 0;
-
-        if (r->outcome == REQUEST_FINISHED && whole)
-            o->finished++;
-        else if ((r->outcome == REQUEST_REFUSED_FULL || r->outcome == REQUEST_REFUSED_LATE)
-                 && nothing)
-            o->refused++;
-        else
-            o->lost++;
-    }
-}
-
-static void serve_burst(struct outcome *o, struct bench *b, double seconds, double overload)
-{
+    struct outcome o = {0};
     struct plan plan;
     struct runtime_result result;
     struct requests offered = take(b, CALIBRATION);
     int n_ranks = ranks_count(b->ranks);
-    double growth = 0;
 
     make_plan(&plan, b, n_ranks, n_ranks > 1 ? 2 : 1, 1, 8);
     plan.prefix_cache = true;
     run(&result, b, &plan, &offered);
-    o->capacity = result.measured.requests_per_s;
-    ranks_broadcast(b->ranks, &o->capacity, sizeof o->capacity, 0);
-    o->offered = (int64_t)(overload * o->capacity * seconds) + 1;
-    o->offered_s = (double)o->offered / seconds;
-    offered = take_burst(b, o->offered, seconds);
+    o.capacity = result.measured.requests_per_s;
+    ranks_broadcast(b->ranks, &o.capacity, sizeof o.capacity, 0);
+    o.offered = (int64_t)(overload * o.capacity * seconds) + 1;
+    o.offered_s = (double)o.offered / seconds;
+    offered = take_burst(b, o.offered, seconds);
     b->workload.admission.max_queue = MAX_QUEUE;
-    atomic_store(&n_allocations, 0);
+    count_allocations_take();
     run(&result, b, &plan, &offered);
-    growth = b->memory.after - b->memory.before;
-    o->growth_bytes = ranks_max(b->ranks, growth);
-    o->allocations = (int64_t)ranks_max(b->ranks, (double)atomic_load(&n_allocations));
-    if (ranks_rank(b->ranks) == 0)
-        count_outcomes(o, &offered, &result);
-    ranks_broadcast(b->ranks, &o->finished, sizeof o->finished, 0);
-    check_tokens(o, b, &offered, &result);
+    o.growth_bytes = ranks_max(b->ranks, watch_memory_growth(&b->memory));
+    o.slope = ranks_max(b->ranks, watch_memory_slope(&b->memory));
+    o.allocations = (int64_t)ranks_max(b->ranks, (double)count_allocations_take());
+    if (ranks_rank(b->ranks) != 0)
+        return true;
+    outcome_count(&o, &offered, &result);
+    return outcome_write(fopen(path, "wb"), &o, &offered, &result);
 }
 
-static bool judge(const struct outcome *o)
+/* All that was accepted, by one rank, without hurry. */
+static bool check_tokens(struct outcome *o, struct bench *b, int threads, const char *path)
 {
-    const double flat = 8 << 20;
-    bool ok = o->lost == 0 && o->finished + o->refused == o->offered && o->finished > 0
-              && o->refused > 0 && o->wrong == 0 && o->checked > 0 && o->allocations == 0
-              && o->growth_bytes <= flat;
+    struct plan plan;
+    struct requests accepted = {0};
+    struct runtime_result again;
+    int32_t **answers = NULL;
 
-    printf("offered   %lld requests, %.1f a second; without hurry %.1f a second are served\n"
-           "finished  %lld, refused %lld, lost or answered twice %lld\n"
-           "checked   %lld of the finished, %lld with other tokens than by another plan\n"
-           "memory    %+.2f MiB while serving, %s\n",
-            (long long)o->offered, o->offered_s, o->capacity, (long long)o->finished,
-            (long long)o->refused, (long long)o->lost, (long long)o->checked, (long long)o->wrong,
-            o->growth_bytes / (1 << 20),
-            COUNTS_ALLOCATIONS ? "allocations counted" : "allocations not counted in this build");
-    printf("allocated %lld times while serving\n%s\n", (long long)o->allocations,
-            ok ? "ok" : "FAILED");
-    return ok;
+    if (!outcome_read(o, &accepted, &answers, fopen(path, "rb"), b->arena))
+        return false;
+    make_plan(&plan, b, 1, 1, 1, 32);
+    plan.replicas[0].max_tokens = 256;
+    plan.replicas[0].stages[0].threads = threads;
+    b->workload.admission.max_queue = 0;
+    if (accepted.n > 0)
+        run(&again, b, &plan, &accepted);
+    for (int64_t i = 0; i < accepted.n; i++)
+        o->wrong +=
+                again.n_tokens[i] != accepted.items[i].output_len
+                || memcmp(answers[i], again.tokens[i], sizeof(int32_t) * (size_t)again.n_tokens[i])
+                           != 0;
+    o->checked = accepted.n;
+    return true;
 }
 
-static bool write_json(const char *path, const struct outcome *o)
+/* On every rank. */
+static bool serve(int *argc, char ***argv, const char *path)
 {
     struct err err = {0};
     struct arena arena = {0};
-    const char *text = arena_printf(&arena,
-            "{\"capacity_requests_per_s\": %.6g, \"offered_requests_per_s\": %.6g, \"offered\": "
-            "%lld, \"finished\": %lld, \"refused\": %lld, \"lost\": %lld, \"checked\": %lld, "
-            "\"wrong\": %lld, \"memory_growth\": %.0f, \"allocations\": %lld}\n",
-            o->capacity, o->offered_s, (long long)o->offered, (long long)o->finished,
-            (long long)o->refused, (long long)o->lost, (long long)o->checked, (long long)o->wrong,
-            o->growth_bytes, (long long)o->allocations);
-    bool ok = file_write(path, text, (int64_t)strlen(text), &err);
+    struct bench bench;
+    const char *trace = *argc > 5 ? (*argv)[5] : NULL;
+    double seconds = strtod((*argv)[2], NULL), overload = strtod((*argv)[3], NULL);
+    struct ranks *ranks = ranks_open(argc, argv, &err);
 
-    if (!ok)
+    if (!ranks)
+        die(&err);
+    open_bench(&bench, trace, &arena);
+    bench.ranks = ranks;
+    bool ok = serve_burst(&bench, seconds, overload, path);
+    ok = ranks_agree(ranks, ok || err_set(&err, ERR_ENV, "cannot write %s", path), &err);
+    if (!ok && ranks_rank(ranks) == 0)
         fprintf(stderr, "burst: %s\n", err.text);
+    ranks_close(ranks);
+    arena_free(&arena);
+    return ok;
+}
+
+/* In the process that started them. */
+static bool check(int argc, char **argv, int threads, const char *path)
+{
+    struct err err = {0};
+    struct arena arena = {0};
+    struct bench bench;
+    struct outcome outcome = {0};
+    const char *json = argc > 4 && *argv[4] ? argv[4] : NULL;
+    struct ranks *alone = ranks_open(&argc, &argv, &err);
+
+    if (!alone)
+        die(&err);
+    open_bench(&bench, argc > 5 ? argv[5] : NULL, &arena);
+    bench.ranks = alone;
+    bool ok = check_tokens(&outcome, &bench, threads, path);
+    if (!ok)
+        fprintf(stderr, "burst: what the ranks served cannot be read from %s\n", path);
+    ok = ok && outcome_judge(&outcome);
+    ok = (!json || outcome_write_json(json, &outcome)) && ok;
+    ranks_close(alone);
     arena_free(&arena);
     return ok;
 }
@@ -369,36 +276,32 @@ static bool write_json(const char *path, const struct outcome *o)
 int main(int argc, char **argv)
 {
     struct err err = {0};
-    struct arena arena = {0};
-    struct bench bench;
-    struct outcome outcome = {0};
     int n = argc > 3 ? (int)strtol(argv[1], NULL, 10) : 0, status = 0;
-    const char *json = argc > 4 && *argv[4] ? argv[4] : NULL;
+    char path[] = "/tmp/burst.XXXXXX";
 
     if (n < 1 || n > MAX_RANKS || !getenv("SOURCE_DIR")) {
         fprintf(stderr, "usage: SOURCE_DIR=... burst RANKS SECONDS OVERLOAD [JSON [TRACE]]\n");
         return 2;
     }
     log_setup(LOG_ERROR, 0);
-    if (!counter_works()) {
+    if (!count_allocations_works()) {
         fprintf(stderr, "burst: an allocation of this program was not counted\n");
         return 1;
     }
-    if (n > 1 && !ranks_launched()) {
-        if (ranks_launch(n, argv, &status, &err))
-            return status;
+    if (ranks_launched())
+        return !serve(&argc, &argv, getenv("BURST_SERVED"));
+    int fd = mkstemp(path);
+    if (fd < 0 || setenv("BURST_SERVED", path, 1) != 0)
+        return 1;
+    close(fd);
+    if (n == 1) {
+        status = !serve(&argc, &argv, path);
+    } else if (!ranks_launch(n, argv, &status, &err)) {
         fprintf(stderr, "%s\n", err.text);
-        return strstr(err.text, "no launcher") ? 77 : 1; /* no launcher, or a rank that died */
+        status = strstr(err.text, "no launcher") ? 77 : 1; /* no launcher, or a rank that died */
     }
-    struct ranks *ranks = ranks_open(&argc, &argv, &err);
-    if (!ranks)
-        die(&err);
-    open_bench(&bench, argc > 5 ? argv[5] : NULL, &arena);
-    bench.ranks = ranks;
-    serve_burst(&outcome, &bench, strtod(argv[2], NULL), strtod(argv[3], NULL));
-    bool ok = ranks_rank(ranks) != 0 || (judge(&outcome) && (!json || write_json(json, &outcome)));
-    ok = ranks_agree(ranks, ok || err_set(&err, ERR_BUG, "the burst was not served right"), &err);
-    ranks_close(ranks);
-    arena_free(&arena);
-    return !ok;
+    if (status == 0)
+        status = !check(argc, argv, n > 1 ? 2 : 1, path);
+    remove(path);
+    return status;
 }
