@@ -27,8 +27,8 @@ struct options {
     bool dry_run;
 };
 
-static const char *const dtype_choices[] = {"f32", "bf16", NULL};
-static const char *const kv_choices[] = {"weights", "f32", "bf16", NULL};
+static const char *const dtype_choices[] = {"f32", "bf16", "f16", NULL};
+static const char *const kv_choices[] = {"weights", "f32", "bf16", "f16", NULL};
 
 #define AT(field) offsetof(struct options, field)
 

@@ -16,7 +16,7 @@ struct weights_cli {
     bool dry_run;
 };
 
-static const char *const dtype_choices[] = {"f32", "bf16", NULL};
+static const char *const dtype_choices[] = {"f32", "bf16", "f16", NULL};
 
 #define AT(field) offsetof(struct weights_cli, field)
 

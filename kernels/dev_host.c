@@ -14,6 +14,10 @@
 #include "kernels/dev_host.h"
 #include "kernels/pool.h"
 
+#if defined(__x86_64__)
+#include <cpuid.h>
+#endif
+
 #define HUGE_PAGE (INT64_C(2) << 20)
 
 const char *const dev_isa_names[] = {"auto", "portable", "avx2", "avx512", NULL};
@@ -39,12 +43,21 @@ struct dev {
     int64_t allocated;
 };
 
+#if defined(__x86_64__)
+/* __builtin_cpu_supports does not know f16c with every compiler. */
+static bool f16c_here(void)
+{
+    unsigned a = 0, b = 0, c = 0, d = 0;
+    return __get_cpuid(1, &a, &b, &c, &d) && (c & bit_F16C);
+}
+#endif
+
 static bool isa_here(enum dev_isa isa)
 {
 #if defined(__x86_64__)
     switch (isa) {
     case ISA_AVX2:
-        return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+        return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && f16c_here();
     case ISA_AVX512:
         return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw")
                && __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");

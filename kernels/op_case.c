@@ -1,6 +1,6 @@
 #include <stdlib.h>
 
-#include "kernels/bf16.h"
+#include "kernels/element.h"
 #include "kernels/op_table.h"
 #include "kernels/operands.h"
 
@@ -89,10 +89,8 @@ const float *op_case_output(const struct op_case *c, int64_t *n)
     struct operand_span span;
     for (int i = 0; (span = c->operands.outputs(&c->operands, &c->op, copy, i)).data; i++) {
         for (int64_t j = 0; j < span.count; j++)
-            *to++ = span.type == SPAN_I32
-                            ? (float)((const int32_t *)span.data)[j]
-                            : element_load(
-                                    span.data, span.type == SPAN_F32 ? DTYPE_F32 : DTYPE_BF16, j);
+            *to++ = span.integers ? (float)((const int32_t *)span.data)[j]
+                                  : element_load(span.data, span.dtype, j);
     }
     return out;
 }

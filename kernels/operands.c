@@ -3,7 +3,7 @@
 #include <math.h>
 #include <string.h>
 
-#include "kernels/bf16.h"
+#include "kernels/element.h"
 #include "kernels/operands_build.h"
 
 /* More copies than this make the argument table itself cold. */

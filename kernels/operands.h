@@ -13,11 +13,8 @@
 /* A piece of what an op writes. */
 struct operand_span {
     const void *data;
-    enum {
-        SPAN_F32,
-        SPAN_BF16,
-        SPAN_I32
-    } type;
+    bool integers; /* int32_t; otherwise floats of dtype */
+    enum dtype dtype;
     int64_t count;
 };
 

@@ -39,12 +39,12 @@ static inline struct operand_span span_none(void)
 
 static inline struct operand_span span_f32(const float *data, int64_t n)
 {
-    return (struct operand_span){.data = data, .type = SPAN_F32, .count = n};
+    return (struct operand_span){.data = data, .dtype = DTYPE_F32, .count = n};
 }
 
 static inline struct operand_span span_i32(const int32_t *data, int64_t n)
 {
-    return (struct operand_span){.data = data, .type = SPAN_I32, .count = n};
+    return (struct operand_span){.data = data, .integers = true, .count = n};
 }
 
 void build_gemm(struct builder *b);

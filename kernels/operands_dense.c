@@ -1,6 +1,6 @@
 #include <math.h>
 
-#include "kernels/bf16.h"
+#include "kernels/element.h"
 #include "kernels/operands_build.h"
 
 static struct operand_span gemm_outputs(
@@ -120,7 +120,7 @@ static struct operand_span rope_outputs(
             * head_dim;
     return (struct operand_span){
             .data = element_at(i % 2 ? a->cache.k : a->cache.v, a->cache.dtype, first),
-            .type = a->cache.dtype == DTYPE_F32 ? SPAN_F32 : SPAN_BF16,
+            .dtype = a->cache.dtype,
             .count = head_dim};
 }
 

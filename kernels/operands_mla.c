@@ -1,6 +1,6 @@
 #include <math.h>
 
-#include "kernels/bf16.h"
+#include "kernels/element.h"
 #include "kernels/operands_build.h"
 
 static struct operand_span mla_outputs(
@@ -12,11 +12,6 @@ static struct operand_span mla_outputs(
     for (int s = 0; s < a->n_seqs; s++)
         rows += a->seqs[s].q_len;
     return i ? span_none() : span_f32(a->out, rows * a->ldo);
-}
-
-static enum dtype weight_dtype(const struct op *op)
-{
-    return op->dtype == DTYPE_F32 ? DTYPE_F32 : DTYPE_BF16;
 }
 
 /* Cache and weights come in copies together: a layer has one of each. */
@@ -34,7 +29,7 @@ void build_mla(struct builder *b)
     struct mla_args args = {.q = build_floats(b, n_seqs * q_len * heads * (nope + rope)),
             .ldq = heads * (nope + rope),
             .nope = nope,
-            .dtype = weight_dtype(b->op),
+            .dtype = b->op->dtype,
             .out = build_output(b, n_seqs * q_len * heads * v * 4),
             .ldo = heads * v,
             .cache = {.k = build_random(b, b->op->dtype, n_blocks * block, 1),
@@ -64,7 +59,7 @@ static struct operand_span mla_rope_outputs(
         return span_none();
     return (struct operand_span){
             .data = element_at(a->cache.k, a->cache.dtype, a->slots[i - 1] * width),
-            .type = a->cache.dtype == DTYPE_F32 ? SPAN_F32 : SPAN_BF16,
+            .dtype = a->cache.dtype,
             .count = width};
 }
 

@@ -1,4 +1,4 @@
-#include "kernels/bf16.h"
+#include "kernels/element.h"
 #include "kernels/operands_build.h"
 
 /* Enough that one draw of the routing does not decide a figure. */

@@ -155,7 +155,8 @@ bool model_write_config(char **text, const struct model *model, enum dtype dtype
                         || model->family == FAMILY_GPT_OSS;
 
     if (dtype > DTYPE_F16)
-        return err_set(err, ERR_INPUT, "weights of dtype %s cannot be described, use f32 or bf16",
+        return err_set(err, ERR_INPUT,
+                "weights of dtype %s cannot be described, use f32, bf16 or f16",
                 dtype_names[dtype]);
     json_object_begin(&w, NULL);
     json_array_begin(&w, "architectures");

@@ -139,8 +139,7 @@ struct weights *weights_open_random(
         return NULL;
     w->dir = "random";
     w->random = true;
-    if ((dtype != DTYPE_F32 && dtype != DTYPE_BF16
-                && !err_set(err, ERR_INPUT, "random weights are f32 or bf16"))
+    if ((!weights_dtype(dtype) && !err_set(err, ERR_INPUT, "random weights are f32, bf16 or f16"))
             || !weights_specs(&specs, &w->n, model, &w->arena, err)) {
         weights_close(w);
         return NULL;

@@ -26,6 +26,9 @@ struct tensor_spec {
 MUST_CHECK bool weights_specs(struct tensor_spec **out, int64_t *n, const struct model *model,
         struct arena *arena, struct err *err);
 
+/* What files may hold, and slices be made as: f32, bf16, f16. */
+bool weights_dtype(enum dtype dtype);
+
 struct weights; /* an open checkpoint, mapped read-only */
 
 /* model must outlive it. */
@@ -48,7 +51,7 @@ struct slice_2d {
     int64_t row, rows, col, cols;
 };
 /* Rows [row, row+rows) and columns [col, col+cols) of a matrix (a vector is one row; leading dimensions of
- * a 3-D tensor are folded into rows), converted to dtype (f32 or bf16) and packed into out. Threads may call
+ * a 3-D tensor are folded into rows), converted to dtype and packed into out. Threads may call
  * it at once. */
 MUST_CHECK bool weights_copy(void *out, enum dtype dtype, const struct weights *weights,
         const char *name, struct slice_2d slice, struct err *err);
@@ -60,7 +63,7 @@ MUST_CHECK bool weights_copy_turned(void *out, enum dtype dtype, const struct we
 
 struct weights_options {
     uint64_t seed;
-    enum dtype dtype;    /* f32 or bf16 */
+    enum dtype dtype;    /* f32, bf16 or f16 */
     int64_t shard_bytes; /* 0 = one file */
     void (*progress)(void *self, int64_t done_bytes, int64_t total_bytes);
     void *self;
@@ -77,8 +80,5 @@ MUST_CHECK bool weights_write(const struct model *model, const char *dir,
 
 /* What weights_write will put into dir, without config.json. */
 int64_t weights_bytes(const struct model *model, enum dtype dtype);
-
-float bf16_to_f32(uint16_t value);
-uint16_t bf16_from_f32(float value); /* round to nearest even */
 
 #endif

@@ -3,42 +3,9 @@
  */
 #include <string.h>
 
+#include "core/half.h"
 #include "models/safetensors.h"
 #include "models/weights_state.h"
-
-float bf16_to_f32(uint16_t value)
-{
-    uint32_t bits = (uint32_t)value << 16;
-    float out;
-    memcpy(&out, &bits, sizeof(out));
-    return out;
-}
-
-uint16_t bf16_from_f32(float value)
-{
-    uint32_t bits;
-    memcpy(&bits, &value, sizeof(bits));
-    if ((bits & 0x7fffffff) > 0x7f800000) /* NaN stays one: rounding could carry it into infinity */
-        return (uint16_t)(bits >> 16 | 0x40);
-    return (uint16_t)((bits + 0x7fff + (bits >> 16 & 1)) >> 16);
-}
-
-static float f16_to_f32(uint16_t value)
-{
-    uint32_t sign = (uint32_t)(value & 0x8000) << 16, exponent = value >> 10 & 31,
-             mantissa = value & 1023;
-    uint32_t bits = sign | (exponent + 112) << 23 | mantissa << 13;
-    float out;
-
-    if (exponent == 0) { /* subnormal: mantissa * 2^-24 */
-        out = (float)mantissa * 0x1p-24f;
-        return sign ? -out : out;
-    }
-    if (exponent == 31)
-        bits = sign | 0x7f800000 | mantissa << 13;
-    memcpy(&out, &bits, sizeof(out));
-    return out;
-}
 
 /* Data in a file may lie at any address, hence memcpy. */
 static float load(const char *data, enum dtype dtype, int64_t i)
@@ -51,7 +18,7 @@ static float load(const char *data, enum dtype dtype, int64_t i)
         return value;
     }
     memcpy(&half, data + 2 * i, sizeof(half));
-    return dtype == DTYPE_BF16 ? bf16_to_f32(half) : f16_to_f32(half);
+    return dtype == DTYPE_BF16 ? bf16_widen(half) : f16_widen(half);
 }
 
 static void convert(void *out, enum dtype to, const char *data, enum dtype from, int64_t n)
@@ -65,29 +32,42 @@ static void convert(void *out, enum dtype to, const char *data, enum dtype from,
     if (to == DTYPE_F32)
         for (int64_t i = 0; i < n; i++)
             wide[i] = load(data, from, i);
+    else if (to == DTYPE_BF16)
+        for (int64_t i = 0; i < n; i++)
+            narrow[i] = bf16_narrow(load(data, from, i));
     else
         for (int64_t i = 0; i < n; i++)
-            narrow[i] = bf16_from_f32(load(data, from, i));
+            narrow[i] = f16_narrow(load(data, from, i));
 }
 
-/* The values that a file of dtype would hold, as `to`. */
+/* The values that a file of the tensor's dtype would hold, as `to`. */
 static void make(void *out, enum dtype to, const struct named *t, int64_t first, int64_t n)
 {
-    uint16_t part[512];
+    enum {
+        PART = 512
+    };
+    enum dtype held = t->tensor.dtype;
+    float wide[PART], file[PART];
 
-    if (to == DTYPE_BF16) {
-        random_bf16(out, &t->random, first, n); /* rounding once or twice is the same */
-        return;
-    }
-    if (t->tensor.dtype == DTYPE_F32) {
+    if (to == held && to == DTYPE_F32) {
         random_f32(out, &t->random, first, n);
         return;
     }
-    for (float *wide = out; n > 0; wide += 512, first += 512, n -= 512) {
-        int64_t m = n < 512 ? n : 512;
-        random_bf16(part, &t->random, first, m);
-        convert(wide, DTYPE_F32, (const char *)part, DTYPE_BF16, m);
+    if (to == held && to == DTYPE_BF16) {
+        random_bf16(out, &t->random, first, n);
+        return;
     }
+    for (char *at = out; n > 0; at += PART * dtype_bytes(to), first += PART, n -= PART) {
+        int64_t m = n < PART ? n : PART;
+        random_f32(wide, &t->random, first, m);
+        convert(file, held, (const char *)wide, DTYPE_F32, m);
+        convert(at, to, (const char *)file, held, m);
+    }
+}
+
+bool weights_dtype(enum dtype dtype)
+{
+    return dtype == DTYPE_F32 || dtype == DTYPE_BF16 || dtype == DTYPE_F16;
 }
 
 /* The tensor, and how many columns its rows have. NULL where the slice does not lie in it. */
@@ -100,8 +80,8 @@ static const struct named *find(const struct weights *weights, const char *name,
         err_set(err, ERR_BUG, "%s: no tensor %s", weights->dir, name);
         return NULL;
     }
-    if (dtype != DTYPE_F32 && dtype != DTYPE_BF16) {
-        err_set(err, ERR_BUG, "%s: tensor %s asked for as %s, only f32 and bf16 are made",
+    if (!weights_dtype(dtype)) {
+        err_set(err, ERR_BUG, "%s: tensor %s asked for as %s, only f32, bf16 and f16 are made",
                 weights->dir, name, dtype_names[dtype]);
         return NULL;
     }

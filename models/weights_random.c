@@ -8,6 +8,8 @@
 #include <math.h>
 #include <string.h>
 
+#include "core/half.h"
+
 static inline uint64_t mix(uint64_t key, int64_t index)
 {
     uint64_t z = key + (uint64_t)index * 0x9e3779b97f4a7c15u;
@@ -89,7 +91,8 @@ void random_f32(float *out, const struct random_tensor *tensor, int64_t first, i
             out[i] = scale * near_normal(mix(key, first + i));
 }
 
-void random_bf16(uint16_t *out, const struct random_tensor *tensor, int64_t first, int64_t n)
+static void random_half(uint16_t *out, const struct random_tensor *tensor, int64_t first, int64_t n,
+        uint16_t (*narrow)(float value))
 {
     float part[512];
 
@@ -97,9 +100,19 @@ void random_bf16(uint16_t *out, const struct random_tensor *tensor, int64_t firs
         int64_t m = n < 512 ? n : 512;
         random_f32(part, tensor, first, m);
         for (int64_t i = 0; i < m; i++)
-            out[i] = bf16_from_f32(part[i]);
+            out[i] = narrow(part[i]);
         first += m;
         out += m;
         n -= m;
     }
+}
+
+void random_bf16(uint16_t *out, const struct random_tensor *tensor, int64_t first, int64_t n)
+{
+    random_half(out, tensor, first, n, bf16_narrow);
+}
+
+void random_f16(uint16_t *out, const struct random_tensor *tensor, int64_t first, int64_t n)
+{
+    random_half(out, tensor, first, n, f16_narrow);
 }

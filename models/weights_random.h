@@ -18,7 +18,8 @@ struct random_tensor random_tensor(
         const struct tensor_spec *spec, const struct model *model, uint64_t seed);
 /* Elements [first, first + n) as f32. */
 void random_f32(float *out, const struct random_tensor *tensor, int64_t first, int64_t n);
-/* ... rounded to bf16. */
+/* ... rounded. */
 void random_bf16(uint16_t *out, const struct random_tensor *tensor, int64_t first, int64_t n);
+void random_f16(uint16_t *out, const struct random_tensor *tensor, int64_t first, int64_t n);
 
 #endif

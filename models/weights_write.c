@@ -176,6 +176,8 @@ static void make_block(const struct job *job, char *out, int64_t at, int64_t byt
             part = bytes;
         if (job->options->dtype == DTYPE_BF16)
             random_bf16((uint16_t *)(void *)out, &random, first, part / size);
+        else if (job->options->dtype == DTYPE_F16)
+            random_f16((uint16_t *)(void *)out, &random, first, part / size);
         else
             random_f32((float *)(void *)out, &random, first, part / size);
         out += part;
@@ -327,8 +329,8 @@ bool weights_write(const struct model *model, const char *dir,
     struct job job = {.model = model, .dir = dir, .options = options, .arena = &arena};
     char *config;
 
-    if (options->dtype != DTYPE_F32 && options->dtype != DTYPE_BF16)
-        return err_set(err, ERR_INPUT, "random weights are written as f32 or bf16, not %s",
+    if (!weights_dtype(options->dtype))
+        return err_set(err, ERR_INPUT, "random weights are written as f32, bf16 or f16, not %s",
                 dtype_names[options->dtype]);
     if (!weights_specs(&job.specs, &job.n, model, &arena, err)
             || !model_write_config(&config, model, options->dtype, &arena, err)

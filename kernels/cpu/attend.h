@@ -122,7 +122,7 @@ static inline void attend_score(struct attend_state *s)
         for (int first = 0, rows; first < s->rows; first += rows) {
             float sums[12];
             rows = dot_next_rows(s->rows - first);
-            dot_tiles[dtype != DTYPE_F32][cols / 2][rows](
+            dot_tiles[dtype][cols / 2][rows](
                     sums, s->packed + first * s->width, here->key[j], bytes, k, false);
             for (int64_t r = 0; r < rows; r++)
                 for (int64_t c = 0; c < cols; c++)
@@ -182,6 +182,10 @@ ALWAYS_INLINE void attend_load(
         vu words = v_load_bits(value + c * 4 * VW);
         if (dtype == DTYPE_F32) {
             v[c] = (vf)words;
+        } else if (dtype == DTYPE_F16) {
+            const uint16_t *half = (const uint16_t *)(const void *)(value + c * 4 * VW);
+            v[2 * c] = v_load_f16(half);
+            v[2 * c + 1] = v_load_f16(half + VW);
         } else {
             v[2 * c] = v_bf16_even(words);
             v[2 * c + 1] = v_bf16_odd(words);
@@ -245,7 +249,7 @@ static inline void attend_store(const struct attend_state *s, int r, float *out)
     const float *sum = s->sum + r * s->width;
     const int64_t dim = s->job->value_dim;
     float total = s->total[r];
-    if (s->job->args->cache.dtype == DTYPE_F32) {
+    if (s->job->args->cache.dtype != DTYPE_BF16) {
         for (int64_t i = 0; i < dim; i++)
             out[i] = sum[i] / total;
         return;
@@ -274,6 +278,8 @@ static inline void attend_run(const struct attend_job *job)
             attend_soften(&s, r, block);
         if (job->args->cache.dtype == DTYPE_F32)
             attend_add(&s, here->n, DTYPE_F32);
+        else if (job->args->cache.dtype == DTYPE_F16)
+            attend_add(&s, here->n, DTYPE_F16);
         else
             attend_add(&s, here->n, DTYPE_BF16);
         s.here = s.next;

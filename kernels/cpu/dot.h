@@ -2,7 +2,7 @@
  * dot - products of few rows with weights as they are stored, each weight read once.
  *
  * Every output element is a dot product over k: VW partial sums (2 VW elements of bf16 go to them in two
- * steps, even and odd), added across at the end. The order is the same whatever rows and columns share
+ * steps, even and odd; of f16, lower and upper), added across at the end. The order is the same whatever rows and columns share
  * a tile, so splitting the work changes no bit. Rows are packed so that a step of a tile reads them in
  * one run: [chunk][tile][step][row][VW], evens before odds for bf16.
  */
@@ -53,7 +53,7 @@ static inline int64_t dot_pack_floats(int64_t k, int chunks, int rows, enum dtyp
 ALWAYS_INLINE void dot_pack_step(float *out, const float *x, int64_t left, enum dtype dtype)
 {
     int n = dot_step_elements(dtype);
-    if (dtype == DTYPE_F32) {
+    if (dtype != DTYPE_BF16) {
         for (int i = 0; i < n; i++)
             out[i] = i < left ? x[i] : 0;
         return;
@@ -83,6 +83,23 @@ static inline void dot_pack_rows(
     }
 }
 
+/* Two vectors of f16, one after the other: converting them takes them from memory. */
+ALWAYS_INLINE void dot_step_f16(vf acc[DOT_TILE_ROWS][8], int rows, int cols, const float *x,
+        const char *w, int64_t row_bytes)
+{
+    for (int64_t half = 0; half < 2; half++) {
+        vf wv[8];
+        for (int c = 0; c < cols; c++)
+            wv[c] = v_load_f16(
+                    (const uint16_t *)(const void *)(w + c * row_bytes + half * 2 * V_WIDTH));
+        for (int64_t r = 0; r < rows; r++) {
+            vf xv = v_keep(v_load(x + (2 * r + half) * VW));
+            for (int c = 0; c < cols; c++)
+                acc[r][c] = v_fma(xv, wv[c], acc[r][c]);
+        }
+    }
+}
+
 ALWAYS_INLINE void dot_step(vf acc[DOT_TILE_ROWS][8], int rows, int cols, enum dtype dtype,
         const float *x, const char *w, int64_t row_bytes)
 {
@@ -95,6 +112,10 @@ ALWAYS_INLINE void dot_step(vf acc[DOT_TILE_ROWS][8], int rows, int cols, enum d
             for (int c = 0; c < cols; c++)
                 acc[r][c] = v_fma(xv, wv[c], acc[r][c]);
         }
+        return;
+    }
+    if (dtype == DTYPE_F16) {
+        dot_step_f16(acc, rows, cols, x, w, row_bytes);
         return;
     }
     vu words[8];
@@ -195,9 +216,10 @@ ALWAYS_INLINE void dot_tile(float *sums, int rows, int cols, enum dtype dtype, c
 
 DOT_TILES(f32, DTYPE_F32)
 DOT_TILES(bf16, DTYPE_BF16)
+DOT_TILES(f16, DTYPE_F16)
 
 /* [dtype][half the columns][rows] */
-static void (*const dot_tiles[2][5][DOT_TILE_ROWS + 1])(float *sums, const float *x, const char *w,
+static void (*const dot_tiles[3][5][DOT_TILE_ROWS + 1])(float *sums, const float *x, const char *w,
         int64_t row_bytes, int64_t length, bool fetch) = {
         {{NULL, dot_1x1_f32, dot_2x1_f32, dot_3x1_f32, dot_4x1_f32, dot_5x1_f32, dot_6x1_f32},
                 {NULL, NULL, NULL, dot_3x2_f32, dot_4x2_f32, dot_5x2_f32, dot_6x2_f32},
@@ -205,6 +227,9 @@ static void (*const dot_tiles[2][5][DOT_TILE_ROWS + 1])(float *sums, const float
         {{NULL, dot_1x1_bf16, dot_2x1_bf16, dot_3x1_bf16, dot_4x1_bf16, dot_5x1_bf16, dot_6x1_bf16},
                 {NULL, NULL, NULL, dot_3x2_bf16, dot_4x2_bf16, dot_5x2_bf16, dot_6x2_bf16},
                 {NULL, NULL, dot_2x4_bf16}, {NULL}, {NULL, dot_1x8_bf16}},
+        {{NULL, dot_1x1_f16, dot_2x1_f16, dot_3x1_f16, dot_4x1_f16, dot_5x1_f16, dot_6x1_f16},
+                {NULL, NULL, NULL, dot_3x2_f16, dot_4x2_f16, dot_5x2_f16, dot_6x2_f16},
+                {NULL, NULL, dot_2x4_f16}, {NULL}, {NULL, dot_1x8_f16}},
 };
 
 /* Rows of one tile: weights are read as they lie in memory, whole columns after each other. */
@@ -221,12 +246,11 @@ static inline void dot_pack_tile(const struct dot_job *job, const float *x, int6
 static inline void dot_run_group(const struct dot_job *job, int64_t col, int cols)
 {
     float sums[DOT_CHUNKS][12];
-    int is_bf16 = job->dtype != DTYPE_F32;
-    int64_t element = is_bf16 ? 2 : 4, length = job->k / job->chunks;
+    int64_t element = job->dtype == DTYPE_F32 ? 4 : 2, length = job->k / job->chunks;
     int64_t floats = dot_pack_floats(length, 1, job->rows, job->dtype);
     const char *w = (const char *)job->w + col * job->k * element;
     for (int chunk = 0; chunk < job->chunks; chunk++)
-        dot_tiles[is_bf16][cols / 2][job->rows](sums[chunk], job->packed + chunk * floats,
+        dot_tiles[job->dtype][cols / 2][job->rows](sums[chunk], job->packed + chunk * floats,
                 w + chunk * length * element, job->k * element, length, true);
     for (int i = 0; job->bias && i < job->rows * cols; i++)
         sums[0][i] += job->bias[col + i % cols];

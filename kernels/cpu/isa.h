@@ -76,7 +76,7 @@ struct cpu_isa {
     void (*dot_pack)(const struct dot_job *job, const float *x, int64_t ldx);
     void (*dot_run)(const struct dot_job *job);
     void (*mix)(const struct mix_job *job);
-    void (*widen)(float *out, const uint16_t *in, int64_t n);
+    void (*widen)(float *out, const void *in, enum dtype dtype, int64_t n);
     int64_t outer_rows, outer_pass;
     int64_t (*outer_floats)(int64_t m, int64_t k);
     int64_t (*outer_scratch_floats)(void);

@@ -14,11 +14,11 @@ ALWAYS_INLINE vf mix_load(const void *w, enum dtype dtype, int64_t at, int64_t l
 {
     if (dtype == DTYPE_F32)
         return rows_load((const float *)w + at, left);
-    if (left >= VW)
-        return v_load_bf16((const uint16_t *)w + at);
+    const uint16_t *half = (const uint16_t *)w + at;
     uint16_t copy[VW] = {0};
-    memcpy(copy, (const uint16_t *)w + at, sizeof(uint16_t) * (size_t)left);
-    return v_load_bf16(copy);
+    if (left < VW)
+        half = memcpy(copy, half, sizeof(uint16_t) * (size_t)left);
+    return dtype == DTYPE_F16 ? v_load_f16(half) : v_load_bf16(half);
 }
 
 /* Some rows, `vectors` vectors of columns from col on. */
@@ -68,6 +68,8 @@ static inline void mix_run(const struct mix_job *job)
 {
     if (job->dtype == DTYPE_F32)
         mix_typed(job, DTYPE_F32);
+    else if (job->dtype == DTYPE_F16)
+        mix_typed(job, DTYPE_F16);
     else
         mix_typed(job, DTYPE_BF16);
 }

@@ -1,9 +1,9 @@
 #include <string.h>
 
-#include "kernels/bf16.h"
 #include "kernels/cpu/cpu.h"
 #include "kernels/cpu/isa.h"
 #include "kernels/dev_host.h"
+#include "kernels/element.h"
 
 static void embedding_rows(const struct cpu_split *split, int part, int64_t begin, int64_t end)
 {
@@ -16,10 +16,8 @@ static void embedding_rows(const struct cpu_split *split, int part, int64_t begi
         const void *in = element_at(a->table, split->op->dtype, token * hidden);
         if (token < 0 || token >= a->rows)
             memset(out, 0, sizeof(float) * (size_t)hidden);
-        else if (split->op->dtype == DTYPE_F32)
-            memcpy(out, in, sizeof(float) * (size_t)hidden);
         else
-            dev_cpu(split->dev)->widen(out, in, hidden);
+            dev_cpu(split->dev)->widen(out, in, split->op->dtype, hidden);
     }
 }
 

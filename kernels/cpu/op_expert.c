@@ -1,10 +1,10 @@
 #include <stdatomic.h>
 #include <stddef.h>
 
-#include "kernels/bf16.h"
 #include "kernels/cpu/cpu.h"
 #include "kernels/cpu/isa.h"
 #include "kernels/dev_host.h"
+#include "kernels/element.h"
 
 /* Columns of one unit: enough to stream well, few enough that the threads end together. A multiple of
  * both tile widths. */

@@ -2,10 +2,10 @@
  * A product in passes over some rows: these are packed once, as dot.h or outer.h want them, and then all
  * threads read them while they take columns from a common store.
  */
-#include "kernels/bf16.h"
 #include "kernels/cpu/cpu.h"
 #include "kernels/cpu/isa.h"
 #include "kernels/dev_host.h"
+#include "kernels/element.h"
 
 /* Weights that all rows pass before the next ones come: half of a second-level cache. */
 #define STRIP_BYTES (INT64_C(512) << 10)

@@ -9,10 +9,10 @@
 #include <stddef.h>
 #include <string.h>
 
-#include "kernels/bf16.h"
 #include "kernels/cpu/cpu.h"
 #include "kernels/cpu/isa.h"
 #include "kernels/dev_host.h"
+#include "kernels/element.h"
 
 /* Positions that are expanded at once, and queries that meet them: their scores fit the second-level cache. */
 #define TILE INT64_C(256)
@@ -31,15 +31,6 @@ static const char *cache_row(
     int64_t slot = (int64_t)seq->blocks[pos / cache->block_tokens] * cache->block_tokens
                    + pos % cache->block_tokens;
     return element_at(cache->k, cache->dtype, slot * width);
-}
-
-static void widen(
-        const struct cpu_isa *cpu, float *out, const void *in, enum dtype dtype, int64_t n)
-{
-    if (dtype == DTYPE_F32)
-        memcpy(out, in, sizeof(float) * (size_t)n);
-    else
-        cpu->widen(out, in, n);
 }
 
 /* ---- expanded ---- */
@@ -116,8 +107,8 @@ static void expand_tile(const struct expand *e, int64_t from, int64_t n)
     const struct mla_args *a = e->args;
     for (int64_t j = 0; j < n; j++) {
         const char *row = cache_row(&a->cache, e->seq, from + j, e->rank + e->rope);
-        widen(e->cpu, e->latents + j * e->rank, row, a->cache.dtype, e->rank);
-        widen(e->cpu, e->keys + j * e->key + e->nope, element_at(row, a->cache.dtype, e->rank),
+        e->cpu->widen(e->latents + j * e->rank, row, a->cache.dtype, e->rank);
+        e->cpu->widen(e->keys + j * e->key + e->nope, element_at(row, a->cache.dtype, e->rank),
                 a->cache.dtype, e->rope);
     }
     multiply(e, &(struct span_job){.x = e->latents,
@@ -185,7 +176,7 @@ static void expand_head(struct expand *e, int64_t head)
     const struct mla_args *a = e->args;
     int64_t q_len = e->seq->q_len, before = e->seq->kv_len - q_len;
     e->head = head;
-    widen(e->cpu, e->weights,
+    e->cpu->widen(e->weights,
             element_at(a->kv_b, a->dtype, (head * (e->nope + e->v) + e->nope) * e->rank), a->dtype,
             e->v * e->rank);
     memset(e->sum, 0, sizeof(float) * (size_t)(q_len * e->v));

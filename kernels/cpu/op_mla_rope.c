@@ -1,10 +1,10 @@
 #include <stddef.h>
 #include <string.h>
 
-#include "kernels/bf16.h"
 #include "kernels/cpu/cpu.h"
 #include "kernels/cpu/isa.h"
 #include "kernels/dev_host.h"
+#include "kernels/element.h"
 
 /* Neighbours are brought into halves, as cpu_isa.rotate wants them, and back. */
 static void rotate_pairs(const struct cpu_isa *cpu, float *out, const float *x, float *halves,

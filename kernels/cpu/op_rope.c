@@ -1,9 +1,9 @@
 #include <string.h>
 
-#include "kernels/bf16.h"
 #include "kernels/cpu/cpu.h"
 #include "kernels/cpu/isa.h"
 #include "kernels/dev_host.h"
+#include "kernels/element.h"
 
 static void keep(const struct kv_layer *cache, void *to, int64_t at, const float *x, int64_t n)
 {
@@ -11,7 +11,7 @@ static void keep(const struct kv_layer *cache, void *to, int64_t at, const float
         memcpy((float *)to + at, x, sizeof(float) * (size_t)n);
     else
         for (int64_t i = 0; i < n; i++)
-            ((uint16_t *)to)[at + i] = bf16_narrow(x[i]);
+            element_store(to, cache->dtype, at + i, x[i]);
 }
 
 static void rope_rows(const struct cpu_split *split, int part, int64_t begin, int64_t end)

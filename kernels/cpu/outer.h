@@ -10,9 +10,9 @@
 #ifndef KERNELS_CPU_OUTER_H
 #define KERNELS_CPU_OUTER_H
 
-#include "kernels/bf16.h"
 #include "kernels/cpu/isa.h"
 #include "kernels/cpu/vec.h"
+#include "kernels/element.h"
 
 /* Sums of a tile leave registers for two vectors of weights and one value of a row. */
 #define OUTER_ROWS    (VW == 16 ? 14 : 6)
@@ -62,6 +62,8 @@ ALWAYS_INLINE __m256 outer_eight(const char *row, enum dtype dtype, int64_t at)
     if (dtype == DTYPE_F32)
         return _mm256_loadu_ps((const float *)(const void *)row + at);
     __m128i half = _mm_loadu_si128((const __m128i *)(const void *)(row + 2 * at));
+    if (dtype == DTYPE_F16)
+        return _mm256_cvtph_ps(half);
     return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(half), 16));
 }
 
@@ -276,6 +278,8 @@ static inline void outer_panel(const struct outer_block *b, int64_t col)
             .first = b->at == 0};
     if (job->dtype == DTYPE_F32)
         outer_pack(job->scratch, OUTER_COLUMNS, w, row_bytes, columns, b->k, DTYPE_F32);
+    else if (job->dtype == DTYPE_F16)
+        outer_pack(job->scratch, OUTER_COLUMNS, w, row_bytes, columns, b->k, DTYPE_F16);
     else
         outer_pack(job->scratch, OUTER_COLUMNS, w, row_bytes, columns, b->k, DTYPE_BF16);
     for (int64_t t = 0; t < tiles; t++) {

@@ -108,13 +108,16 @@ ALWAYS_INLINE void panel_tile(const struct panel_step *s, int rows, int cols, en
 
 PANEL_TILES(f32, DTYPE_F32)
 PANEL_TILES(bf16, DTYPE_BF16)
+PANEL_TILES(f16, DTYPE_F16)
 
 /* [dtype][columns: 1, 2][rows]; more than one tile have at least three rows each */
-static void (*const panel_tiles[2][2][DOT_TILE_ROWS + 1])(const struct panel_step *s) = {
+static void (*const panel_tiles[3][2][DOT_TILE_ROWS + 1])(const struct panel_step *s) = {
         {{NULL, NULL, NULL, panel_3x1_f32, panel_4x1_f32, panel_5x1_f32, panel_6x1_f32},
                 {NULL, NULL, NULL, panel_3x2_f32, panel_4x2_f32, panel_5x2_f32, panel_6x2_f32}},
         {{NULL, NULL, NULL, panel_3x1_bf16, panel_4x1_bf16, panel_5x1_bf16, panel_6x1_bf16},
                 {NULL, NULL, NULL, panel_3x2_bf16, panel_4x2_bf16, panel_5x2_bf16, panel_6x2_bf16}},
+        {{NULL, NULL, NULL, panel_3x1_f16, panel_4x1_f16, panel_5x1_f16, panel_6x1_f16},
+                {NULL, NULL, NULL, panel_3x2_f16, panel_4x2_f16, panel_5x2_f16, panel_6x2_f16}},
 };
 
 /* Groups of tiles: the columns that start at `at` in the panel, and how many. */
@@ -146,7 +149,7 @@ static inline void panel_run_block(
                     .ahead = first == 0 ? ahead : 0,
                     .first_block = from == 0,
                     .last_block = from + k == p->length};
-            panel_tiles[job->dtype != DTYPE_F32][cols - 1][rows](&step);
+            panel_tiles[job->dtype][cols - 1][rows](&step);
         }
         at += cols;
     }

@@ -11,6 +11,7 @@
 #include <stdbool.h>
 
 #include "kernels/cpu/vec.h"
+#include "kernels/element.h"
 
 ALWAYS_INLINE vf rows_load(const float *x, int64_t left)
 {
@@ -50,15 +51,20 @@ static inline void rows_rmsnorm(
                 n - i);
 }
 
-static inline void rows_widen(float *out, const uint16_t *in, int64_t n)
+static inline void rows_widen(float *out, const void *in, enum dtype dtype, int64_t n)
 {
+    const uint16_t *half = in;
     int64_t i = 0;
-    for (; i + VW <= n; i += VW)
-        v_store(out + i, v_load_bf16(in + i));
-    for (; i < n; i++) {
-        uint32_t bits = (uint32_t)in[i] << 16;
-        memcpy(out + i, &bits, sizeof(bits));
+    if (dtype == DTYPE_F32) {
+        memcpy(out, in, sizeof(float) * (size_t)n);
+        return;
     }
+    for (; i + VW <= n && dtype == DTYPE_BF16; i += VW)
+        v_store(out + i, v_load_bf16(half + i));
+    for (; i + VW <= n && dtype == DTYPE_F16; i += VW)
+        v_store(out + i, v_load_f16(half + i));
+    for (; i < n; i++)
+        out[i] = element_load(in, dtype, i);
 }
 
 static inline void rows_silu(float *out, const float *gate, const float *up, int64_t n)

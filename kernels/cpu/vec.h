@@ -130,6 +130,22 @@ ALWAYS_INLINE vf v_load_bf16(const uint16_t *p)
 #endif
 }
 
+/* VW f16 in order. */
+ALWAYS_INLINE vf v_load_f16(const uint16_t *p)
+{
+#if VW == 16
+    return (vf)_mm512_cvtph_ps(_mm256_loadu_si256((const __m256i *)p));
+#elif VW == 8
+    return (vf)_mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)p));
+#else
+    /* As f16_widen in core/half.h. */
+    vu v = {p[0], p[1], p[2], p[3]}, magnitude = (v & 0x7fffu) << 13, sign = (v & 0x8000u) << 16;
+    vu finite = (vu)((vf)magnitude * v_set1(0x1p112f)), endless = magnitude | 0x7f800000u;
+    vu past = (vu)((v & 0x7c00u) == 0x7c00u);
+    return (vf)(sign | (past & endless) | (~past & finite));
+#endif
+}
+
 /* Sums of the lanes of four vectors. Halves are added first where there are 16, then neighbours, pairs,
  * and the two fours: the same order for each of the four. */
 ALWAYS_INLINE void v_sum4(float out[4], vf a, vf b, vf c, vf d)

@@ -1,6 +1,6 @@
 #include <math.h>
 
-#include "kernels/bf16.h"
+#include "kernels/element.h"
 #include "kernels/ref/ref.h"
 
 /* Index of the first element of position `pos` of one head in the paged cache. */

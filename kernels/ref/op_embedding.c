@@ -1,4 +1,4 @@
-#include "kernels/bf16.h"
+#include "kernels/element.h"
 #include "kernels/ref/ref.h"
 
 void ref_embedding(const struct op *op, const struct op_args *args)

@@ -1,6 +1,6 @@
 #include <math.h>
 
-#include "kernels/bf16.h"
+#include "kernels/element.h"
 #include "kernels/ref/ref.h"
 
 static void activate(float *inner, const float *both, int64_t n, int64_t inter, double clamp)

@@ -1,6 +1,6 @@
 #include <math.h>
 
-#include "kernels/bf16.h"
+#include "kernels/element.h"
 #include "kernels/ref/ref.h"
 
 /* The rotated pair i of neighbours in x. */

@@ -1,6 +1,6 @@
 #include <math.h>
 
-#include "kernels/bf16.h"
+#include "kernels/element.h"
 #include "kernels/ref/ref.h"
 
 static void normalise(float *x, int64_t n, const float *gain, float eps)

@@ -13,8 +13,8 @@
 #include "core/json.h"
 #include "core/random.h"
 #include "core/summary.h"
-#include "kernels/bf16.h"
 #include "kernels/dev_cuda.h"
+#include "kernels/element.h"
 #include "kernels/ref/ref.h"
 #include "profiler/source_cupti.h"
 

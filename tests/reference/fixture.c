@@ -106,7 +106,9 @@ bool fixture_read(struct fixture *f, const char *path, struct arena *arena, stru
     if (dtype && strcmp(dtype, "-bf16") == 0) {
         f->dtype = DTYPE_BF16;
         f->tolerance = 2e-2;
-    } /* f16 weights are widened to f32 */
+    } else if (dtype && strcmp(dtype, "-f16") == 0) {
+        f->dtype = DTYPE_F16;
+    }
     if (!model_read(&f->model, path, path, arena, err))
         return false;
     f->requests = (struct requests){

@@ -11,7 +11,7 @@
 
 #include <cmocka.h>
 
-#include "kernels/bf16.h"
+#include "kernels/element.h"
 #include "kernels/op_table.h"
 
 // NOLINTBEGIN(bugprone-implicit-widening-of-multiplication-result,readability-non-const-parameter): sizes are small, and ops write
@@ -51,7 +51,7 @@ static void *weights(enum dtype dtype, int64_t n, uint32_t seed)
         return x;
     uint16_t *w = memory(n * 2);
     for (int64_t i = 0; i < n; i++)
-        w[i] = bf16_narrow(x[i]);
+        element_store(w, dtype, i, x[i]);
     free(x);
     return w;
 }
@@ -155,6 +155,8 @@ static void products_do_not_depend_on_the_split(enum dev_isa isa)
     static const struct product products[] = {
             {DTYPE_F32, 33, 40, 64, 8},
             {DTYPE_BF16, 33, 40, 64, 8},
+            {DTYPE_F16, 33, 40, 64, 8},
+            {DTYPE_F16, 5, 50, 4 * 37, 4},
             {DTYPE_F32, 17, 29, 8 * 13, 8},
             {DTYPE_BF16, 9, 50, 4 * 37, 4},
             {DTYPE_BF16, 130, 67, 520, 1},
@@ -249,11 +251,12 @@ static void attention_does_not_depend_on_the_chunks(void **state)
     (void)state;
     struct dev *one = open_dev(1, ISA_AUTO), *two = open_dev(2, ISA_AUTO);
     float *q = noise(LENGTH * WIDTH, 5);
-    for (int i = 0; i < 8; i++) {
+    for (int i = 0; i < 12; i++) {
         static const int64_t windows[] = {0, 1, 33, 64};
+        static const enum dtype dtypes[] = {DTYPE_F32, DTYPE_BF16, DTYPE_F16};
         struct attention_case c = {.q = q, .window = windows[i % 4]};
         int64_t n = (int64_t)BLOCKS * BLOCK * KV_HEADS * HEAD_DIM;
-        c.cache = (struct kv_layer){.dtype = i < 4 ? DTYPE_F32 : DTYPE_BF16, .block_tokens = BLOCK};
+        c.cache = (struct kv_layer){.dtype = dtypes[i / 4], .block_tokens = BLOCK};
         c.cache.k = weights(c.cache.dtype, n, 6);
         c.cache.v = weights(c.cache.dtype, n, 7);
         for (int b = 0; b < BLOCKS; b++)
@@ -372,11 +375,11 @@ static void check_mla(struct dev *one, struct dev *two, const struct mla_case *c
 
 static void latent_attention_does_not_depend_on_chunks_and_heads(void **state)
 {
-    static const enum dtype dtypes[] = {DTYPE_F32, DTYPE_BF16};
+    static const enum dtype dtypes[] = {DTYPE_F32, DTYPE_BF16, DTYPE_F16};
     struct dev *one = open_dev(1, ISA_AUTO), *two = open_dev(2, ISA_AUTO);
     float *q = noise(LENGTH * MLA_Q, 5);
     (void)state;
-    for (int i = 0; i < 2; i++) {
+    for (int i = 0; i < 3; i++) {
         struct mla_case c = {.q = q};
         c.cache = (struct kv_layer){.dtype = dtypes[i], .block_tokens = BLOCK};
         c.cache.k = weights(dtypes[i], (int64_t)BLOCKS * BLOCK * (LATENT + ROTATED), 6);

@@ -8,7 +8,7 @@
 
 #include <cmocka.h>
 
-#include "kernels/bf16.h"
+#include "kernels/element.h"
 #include "kernels/op_table.h"
 
 // NOLINTBEGIN(bugprone-implicit-widening-of-multiplication-result,readability-non-const-parameter): sizes are small, and ops write

@@ -18,6 +18,7 @@
 
 #include "core/clock.h"
 #include "core/file.h"
+#include "core/half.h"
 
 static struct arena arena;
 static char root[] = "/tmp/shardwright-weights-XXXXXX";
@@ -194,23 +195,25 @@ static void slices_are_cut_from_the_whole(void **state)
     (void)state;
     static const struct slice_2d slices[] = {
             {0, 128, 0, 128}, {5, 3, 0, 128}, {5, 3, 17, 40}, {127, 1, 127, 1}, {0, 0, 0, 0}};
-    static const enum dtype dtypes[] = {DTYPE_F32, DTYPE_BF16};
+    static const enum dtype dtypes[] = {DTYPE_F32, DTYPE_BF16, DTYPE_F16};
     const char *name = "model.layers.1.self_attn.o_proj.weight";
     struct err err = {0};
     struct model model = read_model("tiny-qwen3");
-    struct weights *open[4] = {
+    struct weights *open[6] = {
             weights_open(&model, write_checkpoint(&model, "slices-f32", DTYPE_F32, 0), &err),
             weights_open(&model, write_checkpoint(&model, "slices-bf16", DTYPE_BF16, 0), &err),
+            weights_open(&model, write_checkpoint(&model, "slices-f16", DTYPE_F16, 0), &err),
             weights_open_random(&model, 7, DTYPE_F32, &err),
-            weights_open_random(&model, 7, DTYPE_BF16, &err)};
+            weights_open_random(&model, 7, DTYPE_BF16, &err),
+            weights_open_random(&model, 7, DTYPE_F16, &err)};
 
-    for (int w = 0; w < 4; w++) {
+    for (int w = 0; w < 6; w++) {
         int64_t n;
         float *whole = all_of(open[w], name, &n);
         assert_int_equal(n, 128 * 128);
         for (size_t s = 0; s < sizeof(slices) / sizeof(slices[0]); s++) {
             const struct slice_2d *c = &slices[s];
-            for (int d = 0; d < 2; d++) {
+            for (int d = 0; d < 3; d++) {
                 char *out = arena_alloc(&arena, (int64_t)128 * 128 * 4);
                 assert_true(weights_copy(out, dtypes[d], open[w], name, *c, &err));
                 for (int64_t i = 0; i < c->rows * c->cols; i++) {
@@ -218,10 +221,14 @@ static void slices_are_cut_from_the_whole(void **state)
                     uint16_t half;
                     float got;
                     memcpy(&got, out + 4 * (d == 0 ? i : 0), sizeof(got));
-                    if (d == 1) {
+                    if (d > 0)
                         memcpy(&half, out + 2 * i, sizeof(half));
-                        got = bf16_to_f32(half);
-                        want = bf16_to_f32(bf16_from_f32(want));
+                    if (d == 1) {
+                        got = bf16_widen(half);
+                        want = bf16_widen(bf16_narrow(want));
+                    } else if (d == 2) {
+                        got = f16_widen(half);
+                        want = f16_widen(f16_narrow(want));
                     }
                     assert_memory_equal(&got, &want, sizeof(got));
                 }
@@ -270,7 +277,7 @@ static void turned_slices_exchange_rows_and_columns(void **state)
                 int64_t row = c.row + at % c.rows, col = c.col + at / c.rows * cases[i].step;
                 float want = whole[row * 128 + col];
                 assert_memory_equal(&wide[at], &want, sizeof(want));
-                assert_int_equal(narrow[at], bf16_from_f32(want));
+                assert_int_equal(narrow[at], bf16_narrow(want));
             }
         }
         err_clear(&err);
@@ -282,26 +289,6 @@ static void turned_slices_exchange_rows_and_columns(void **state)
         assert_false(weights_copy_turned(
                 out, DTYPE_F32, open[w], name, (struct slice_2d){0, 1, 126, 2}, 2, &err));
         weights_close(open[w]);
-    }
-}
-
-static void bf16_rounds_to_nearest_even(void **state)
-{
-    (void)state;
-    static const struct {
-        float from;
-        uint16_t to;
-    } cases[] = {{1.0f, 0x3f80}, {-2.0f, 0xc000}, {0.0f, 0}, {0x1.01p0f, 0x3f80},
-            {0x1.03p0f, 0x3f82}, {0x1.010002p0f, 0x3f81}, {INFINITY, 0x7f80},
-            {0x1.ffp127f, 0x7f80}};
-
-    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++)
-        assert_int_equal(bf16_from_f32(cases[i].from), cases[i].to);
-    assert_true(isnan(bf16_to_f32(bf16_from_f32(NAN))));
-    for (uint32_t bits = 0; bits < 65536; bits++) {
-        float value = bf16_to_f32((uint16_t)bits);
-        if (!isnan(value))
-            assert_int_equal(bf16_from_f32(value), bits);
     }
 }
 
@@ -550,7 +537,6 @@ int main(void)
             cmocka_unit_test(bf16_files_and_memory_agree),
             cmocka_unit_test(slices_are_cut_from_the_whole),
             cmocka_unit_test(turned_slices_exchange_rows_and_columns),
-            cmocka_unit_test(bf16_rounds_to_nearest_even),
             cmocka_unit_test(random_values_have_the_stated_scale),
             cmocka_unit_test(damaged_checkpoints_are_refused),
             cmocka_unit_test(damaged_indices_are_refused),

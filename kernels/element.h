@@ -1,0 +1,31 @@
+/*
+ * element - reading and writing an element of an array of weights or of a cache: f32, bf16 or f16.
+ */
+#ifndef KERNELS_ELEMENT_H
+#define KERNELS_ELEMENT_H
+
+#include "core/half.h"
+#include "core/spec/op.h"
+
+static inline float element_load(const void *data, enum dtype dtype, int64_t i)
+{
+    if (dtype == DTYPE_F32)
+        return ((const float *)data)[i];
+    uint16_t half = ((const uint16_t *)data)[i];
+    return dtype == DTYPE_F16 ? f16_widen(half) : bf16_widen(half);
+}
+
+static inline void element_store(void *data, enum dtype dtype, int64_t i, float value)
+{
+    if (dtype == DTYPE_F32)
+        ((float *)data)[i] = value;
+    else
+        ((uint16_t *)data)[i] = dtype == DTYPE_F16 ? f16_narrow(value) : bf16_narrow(value);
+}
+
+static inline const void *element_at(const void *data, enum dtype dtype, int64_t i)
+{
+    return (const char *)data + i * (dtype == DTYPE_F32 ? 4 : 2);
+}
+
+#endif
