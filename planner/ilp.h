@@ -60,6 +60,7 @@ enum ilp_status {
 
 struct ilp_limits {
     double time_s;           /* 0 = none */
+    int64_t nodes;           /* of the search tree; 0 = as many as it takes */
     int64_t memory_bytes;    /* of the solver process; 0 = 2 GiB */
     const double *incumbent; /* a known solution, n_cols, or NULL */
     double gap_frac; /* a solution this close to the bound ends the search; 0 = the optimum */

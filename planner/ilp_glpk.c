@@ -141,6 +141,10 @@ static void on_tree(glp_tree *tree, void *info)
     int total;
     glp_ios_tree_size(tree, NULL, NULL, &total);
     c->nodes = total;
+    if (c->limits->nodes > 0 && total >= c->limits->nodes) {
+        glp_ios_terminate(tree);
+        return;
+    }
     switch (glp_ios_reason(tree)) {
     case GLP_IHEUR:
         if (!c->handed_in && c->limits->incumbent != NULL) {
