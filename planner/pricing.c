@@ -61,6 +61,32 @@ static double least_round(struct pricing *p, int limits)
     return time[0];
 }
 
+/* Whether `a` takes no more devices of the kind than `b` and is never slower nor fits less often. */
+static bool nowhere_worse(const struct pricing *p, int limits, int kind, int a, int b)
+{
+    const struct instance *in = p->instance;
+    const struct instance_price *x = price_table_way(p->table, kind, a, limits);
+    const struct instance_price *y = price_table_way(p->table, kind, b, limits);
+    if (x == NULL || y == NULL || in->configs[a].devices[kind] > in->configs[b].devices[kind])
+        return false;
+    for (int s = 0; s < price_table_n_shapes(p->table); s++)
+        if (y[s].most_in_flight > 0
+                && (x[s].most_in_flight < y[s].most_in_flight || x[s].us > y[s].us
+                        || x[s].send_us > y[s].send_us))
+            return false;
+    return true;
+}
+
+/* Of two equal ones the first stays. */
+static bool find_outdone(const struct pricing *p, int limits, int kind, int config)
+{
+    for (int c = 0; c < p->instance->n_configs; c++)
+        if (c != config && nowhere_worse(p, limits, kind, c, config)
+                && (c < config || !nowhere_worse(p, limits, kind, config, c)))
+            return true;
+    return false;
+}
+
 static void find_facts(struct pricing *p)
 {
     const struct instance *in = p->instance;
@@ -69,9 +95,12 @@ static void find_facts(struct pricing *p)
         struct limits_facts *facts = &p->facts[l];
         facts->possible = least_round(p, l) <= in->limits[l].round_cap_us;
         facts->least_us = ARENA_NEW(&p->arena, double, (int64_t)in->n_configs * in->n_kinds);
+        facts->outdone = ARENA_NEW(&p->arena, bool, (int64_t)in->n_configs * in->n_kinds);
         for (int c = 0; c < in->n_configs && facts->possible; c++)
-            for (int k = 0; k < in->n_kinds; k++)
+            for (int k = 0; k < in->n_kinds; k++) {
                 facts->least_us[c * in->n_kinds + k] = price_least(p, l, c, k);
+                facts->outdone[c * in->n_kinds + k] = find_outdone(p, l, k, c);
+            }
     }
 }
 
@@ -100,7 +129,9 @@ struct pricing *pricing_open(const struct instance *in, struct err *err)
     for (size_t i = 0; i < sizeof ways / sizeof ways[0]; i++)
         *ways[i] = ARENA_NEW(&p->arena, int, side);
     p->least = ARENA_NEW(&p->arena, struct piece_least, price_table_n_shapes(table));
-    p->ways = ARENA_NEW(&p->arena, struct way, (int64_t)in->n_configs * in->n_kinds);
+    int64_t most_ways = (int64_t)in->n_configs * in->n_kinds;
+    p->ways = ARENA_NEW(&p->arena, struct way, most_ways);
+    p->way_us = ARENA_NEW(&p->arena, double, most_ways * 2 * price_table_n_shapes(table));
     find_facts(p);
     return p;
 }
@@ -120,16 +151,13 @@ const struct price_table *pricing_table(const struct pricing *p)
     return p->table;
 }
 
-static double least_us(const struct pricing *p, int limits, const struct way *way)
-{
-    return p->facts[limits].least_us[way->config * p->instance->n_kinds + way->kind];
-}
-
-/* Kinds and configurations of a hunt; a bound of work over the whole model, from the cheapest of them. */
-static double list_ways(struct hunt *h)
+/* Kinds and configurations of a hunt, without those that others outdo unless `every` one is wanted; a bound
+ * of work over the whole model, from the cheapest of them. */
+static double list_ways(struct hunt *h, bool every)
 {
     struct pricing *p = h->pricing;
     const struct instance *in = p->instance;
+    const struct limits_facts *facts = &p->facts[h->limits];
     double work = HUGE_VAL;
     h->n_ways = 0;
     h->cheapest_cost = HUGE_VAL;
@@ -138,11 +166,13 @@ static double list_ways(struct hunt *h)
         for (int k = 0; k < in->n_kinds; k++) {
             if (price_table_at(p->table, k, c, h->limits, 0, 1) == NULL)
                 continue;
-            struct way way = {
-                    k, c, in->configs[c].devices[k], 0, price_table_way(p->table, k, c, h->limits)};
+            struct way way = {.kind = k,
+                    .config = c,
+                    .devices = in->configs[c].devices[k],
+                    .prices = price_table_way(p->table, k, c, h->limits)};
             way.cost = h->query->weight[k] * way.devices;
-            double us = least_us(p, h->limits, &way);
-            if (isinf(us))
+            double us = facts->least_us[c * in->n_kinds + k];
+            if (isinf(us) || (facts->outdone[c * in->n_kinds + k] && !every))
                 continue;
             work = fmin(work, us * way.cost);
             h->cheapest_cost = fmin(h->cheapest_cost, way.cost);
@@ -206,6 +236,29 @@ static double slowest_us(const struct hunt *h)
     return most * p->instance->n_layers;
 }
 
+/* With all, of a pattern whose pace T is at most the cap: served - cost x T >= -loss x T and work <= cost x T. */
+static double most_work(const struct hunt *h, double cap_us)
+{
+    return h->served * (1 + 1e-9) + h->query->loss * cap_us;
+}
+
+/* Figures of the ways for so many micro-batches in flight. */
+static void fill_ways(struct hunt *h)
+{
+    struct pricing *p = h->pricing;
+    int n = price_table_n_shapes(p->table);
+    for (int w = 0; w < h->n_ways; w++) {
+        struct way *way = &p->ways[w];
+        way->us = &p->way_us[(int64_t)2 * w * n];
+        way->time = way->us + n;
+        for (int s = 0; s < n; s++) {
+            bool fits = way->prices[s].most_in_flight >= h->in_flight;
+            way->us[s] = fits ? way->prices[s].us : HUGE_VAL;
+            way->time[s] = fits ? way->prices[s].us + way->prices[s].send_us : HUGE_VAL;
+        }
+    }
+}
+
 /*
  * One micro-batch in flight with any number of stages (n_stages 0), or as many as stages. More stages leave
  * fewer arcs: when even their least work is too much, *more says that larger numbers need no look. False: out
@@ -220,9 +273,10 @@ static bool hunt_stages(struct hunt *h, int n_stages, bool *more)
     h->in_flight = n_stages > 0 ? n_stages : 1;
     h->from_us = 0;
     h->cap_us = round_us / h->in_flight;
+    fill_ways(h);
     rest->by_work.cap_us = round_us;
     rest->by_cost.multiplier = rest->by_cost.extra_all = 0;
-    double enough = h->query->all ? HUGE_VAL : h->below;
+    double enough = h->query->all ? most_work(h, h->cap_us) : h->below;
     double work = hunt_weigh_work(h, &rest->by_work, enough);
     *more = isfinite(work) && work < enough && hunt_find_rest(h);
     if (!*more)
@@ -320,7 +374,7 @@ void pricing_guess(struct pricing_answer *out, struct pricing *p, const struct p
         if (in->limits[l].role != query->role || !p->facts[l].possible)
             continue;
         h.limits = l;
-        list_ways(&h);
+        list_ways(&h, true);
         for (int w = 0; w < h.n_ways; w++) {
             const struct way *way = &p->ways[w];
             struct pattern *known = &best[way->config * in->n_kinds + way->kind];
@@ -355,7 +409,7 @@ void pricing_run(struct pricing_answer *out, struct pricing *p, const struct pri
         if (in->limits[l].role != query->role || !p->facts[l].possible)
             continue;
         h.limits = l;
-        double work = list_ways(&h);
+        double work = list_ways(&h, false);
         if (isfinite(work))
             order[n++] = (struct order){l, work / (in->limits[l].requests * 1e6)};
     }
@@ -363,6 +417,11 @@ void pricing_run(struct pricing_answer *out, struct pricing *p, const struct pri
     double below = query->below;
     for (int i = 0; i < n; i++) {
         bool late = query->deadline_ns > 0 && clock_now_ns() > query->deadline_ns;
+        h.limits = order[i].limits;
+        h.served = in->limits[h.limits].requests * 1e6;
+        if (query->all
+                && order[i].bound * h.served > most_work(&h, in->limits[h.limits].round_cap_us))
+            continue;
         if (!query->all && (order[i].bound >= below || late)) {
             out->complete = out->complete && !(late && order[i].bound < below);
             out->least = fmin(out->least, order[i].bound);
@@ -372,10 +431,8 @@ void pricing_run(struct pricing_answer *out, struct pricing *p, const struct pri
             out->complete = false;
             break;
         }
-        h.limits = order[i].limits;
-        h.served = in->limits[h.limits].requests * 1e6;
         h.below = below * h.served;
-        list_ways(&h);
+        list_ways(&h, false);
         bool before = out->complete;
         hunt_limits(&h);
         double ratio = h.below / h.served;

@@ -23,19 +23,17 @@ static double find_weighed(struct hunt *h, struct weighed *out, bool by_work)
     const int *shapes = price_table_shapes(p->table);
     int n = price_table_n_shapes(p->table);
     int last = p->instance->n_layers;
-    for (int s = 0; s < n; s++) {
-        struct piece_least *least = &p->least[s];
-        least->value = HUGE_VAL;
-        for (int w = 0; w < h->n_ways; w++) {
-            const struct way *way = &p->ways[w];
-            const struct instance_price *at = &way->prices[s];
-            double time = at->us + at->send_us;
-            double value = (by_work ? at->us * way->cost : way->cost) + out->multiplier * time
-                           + out->extra[way->kind] * way->devices;
-            if (value < least->value && hunt_arc_fits(h, at)) {
-                least->value = value;
-                least->value_time = time;
-                least->way = w;
+    for (int s = 0; s < n; s++)
+        p->least[s].value = HUGE_VAL;
+    for (int w = 0; w < h->n_ways; w++) {
+        const struct way *way = &p->ways[w];
+        double each_us = by_work ? way->cost : 0;
+        double each = (by_work ? 0 : way->cost) + out->extra[way->kind] * way->devices;
+        for (int s = 0; s < n; s++) {
+            double value = each + each_us * way->us[s] + out->multiplier * way->time[s];
+            if (value < p->least[s].value && way->us[s] <= h->cap_us) {
+                p->least[s].value = value;
+                p->least[s].way = w;
             }
         }
     }
@@ -43,12 +41,14 @@ static double find_weighed(struct hunt *h, struct weighed *out, bool by_work)
     for (int first = last - 1; first >= 0; first--) {
         out->rest[first] = HUGE_VAL;
         for (int end = first + 1; end <= last; end++) {
-            const struct piece_least *at = &p->least[price_table_shape(shapes, last, first, end)];
-            if (at->value + out->rest[end] < out->rest[first]) {
-                out->rest[first] = at->value + out->rest[end];
-                out->time[first] = at->value_time + out->time[end];
+            int shape = price_table_shape(shapes, last, first, end);
+            double value = p->least[shape].value + out->rest[end];
+            if (value < out->rest[first]) {
+                int way = p->least[shape].way;
+                out->rest[first] = value;
+                out->time[first] = p->ways[way].time[shape] + out->time[end];
                 out->next[first] = end;
-                out->way[first] = at->way;
+                out->way[first] = way;
             }
         }
     }
@@ -164,16 +164,19 @@ bool hunt_find_rest(struct hunt *h)
     const int *shapes = price_table_shapes(p->table);
     int n = price_table_n_shapes(p->table);
     int last = p->instance->n_layers;
-    for (int s = 0; s < n; s++) {
-        struct piece_least *least = &p->least[s];
-        least->cost = least->time = least->busy = HUGE_VAL;
-        for (int w = 0; w < h->n_ways; w++) {
-            const struct instance_price *at = &p->ways[w].prices[s];
-            if (!hunt_arc_fits(h, at))
+    h->most_send_us = 0;
+    for (int s = 0; s < n; s++)
+        p->least[s].cost = p->least[s].time = p->least[s].busy = HUGE_VAL;
+    for (int w = 0; w < h->n_ways; w++) {
+        const struct way *way = &p->ways[w];
+        for (int s = 0; s < n; s++) {
+            struct piece_least *least = &p->least[s];
+            if (way->us[s] > h->cap_us || isinf(way->us[s]))
                 continue;
-            least->cost = fmin(least->cost, p->ways[w].cost);
-            least->time = fmin(least->time, at->us + at->send_us);
-            least->busy = fmin(least->busy, at->us);
+            least->cost = fmin(least->cost, way->cost);
+            least->time = fmin(least->time, way->time[s]);
+            least->busy = fmin(least->busy, way->us[s]);
+            h->most_send_us = fmax(h->most_send_us, way->time[s] - way->us[s]);
         }
     }
     rest->cost[last] = rest->time[last] = rest->busy[last] = 0;

@@ -16,6 +16,8 @@ struct way {
     int kind, config, devices;
     double cost;                         /* weight of the devices of one stage */
     const struct instance_price *prices; /* by shape */
+    double *us,
+            *time; /* of a stage, and with its hand-over; HUGE_VAL where it does not fit in flight */
 };
 
 struct label {
@@ -43,7 +45,7 @@ struct rest {
 
 /* The least of each over all ways that fit, for a piece of each shape. */
 struct piece_least {
-    double value, value_time, cost, time, busy;
+    double value, cost, time, busy;
     int way; /* of the least value */
 };
 
@@ -51,6 +53,7 @@ struct piece_least {
 struct limits_facts {
     bool possible;    /* some path meets the service objective */
     double *least_us; /* [config][kind]: of a stage per layer; HUGE_VAL = never fits */
+    bool *outdone;    /* [config][kind]: another configuration is nowhere worse */
 };
 
 struct pricing {
@@ -65,6 +68,7 @@ struct pricing {
     struct piece_least *least; /* by shape */
     bool stages_bind;          /* a pattern may have fewer stages than layers */
     struct way *ways;
+    double *way_us; /* what the ways point to */
 };
 
 /* One search: limits, stages and what is looked for. */
@@ -76,6 +80,7 @@ struct hunt {
     double served;          /* requests a second at a pace of 1 us */
     double from_us, cap_us; /* of the pace: what is looked for lies between */
     double cheapest_cost;
+    double most_send_us; /* of any hand-over */
     int32_t most_labels;
     bool by_devices; /* dominance looks at every kind of device, not only at their weight */
     int most_devices[INSTANCE_KINDS]; /* of each kind in one stage */

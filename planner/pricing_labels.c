@@ -159,13 +159,27 @@ static bool too_many_devices(const struct hunt *h, const struct label *label, co
     return taken > there || taken > UINT16_MAX;
 }
 
+/*
+ * A sum up to here sets no pace of the range: whatever stages follow, each within its cap, the sum stays within
+ * in_flight x from_us. Labels that differ below it only are the same.
+ */
+static double idle_sum(const struct hunt *h, int stages)
+{
+    int left = h->n_stages - stages;
+    if (h->n_stages == 0)
+        return 0;
+    return h->in_flight * h->from_us - left * h->cap_us
+           - (left > 1 ? (left - 1) * h->most_send_us : 0);
+}
+
 /* A label that has one more stage: layers [first, .) at `price`, in `way`. */
 static struct label label_after(const struct hunt *h, int32_t from, int first,
         const struct way *way, const struct instance_price *price)
 {
     struct label label = h->pricing->labels[from];
     label.cost += way->cost;
-    label.sum += price->us + price->send_us;
+    label.n_stages = (int16_t)(label.n_stages + 1);
+    label.sum = fmax(label.sum + price->us + price->send_us, idle_sum(h, label.n_stages));
     if (h->n_stages > 0)
         label.slowest = fmax(label.slowest, price->us);
     if (label.devices[way->kind] < UINT16_MAX - way->devices)
@@ -174,7 +188,6 @@ static struct label label_after(const struct hunt *h, int32_t from, int first,
     label.kind = (int16_t)way->kind;
     label.config = (int16_t)way->config;
     label.first = (int16_t)first;
-    label.n_stages = (int16_t)(label.n_stages + 1);
     return label;
 }
 
@@ -278,7 +291,8 @@ static bool search_labels(struct hunt *h)
     for (int i = 0; i < (rows + 1) * side; i++)
         p->heads[i] = -1;
     p->n_labels = 0;
-    struct label root = {.parent = -1, .next = -1};
+    /* Nor does a stage faster than every pace of the range. */
+    struct label root = {.slowest = h->from_us, .parent = -1, .next = -1};
     if (hopeless(h, &root, 0))
         return true;
     bool ok = file_label(h, &root, &p->heads[0]);
