@@ -134,7 +134,7 @@ static bool write_program(const struct master *m, const struct ilp *ilp, struct 
     return file_write(m->export_lp, text, (int64_t)strlen(text), err);
 }
 
-bool master_solve(struct master_whole *whole, struct master *m, double gap_frac, double time_s,
+bool master_solve(struct master_whole *whole, struct master *m, const struct master_limits *limits,
         struct err *err)
 {
     bool ok = false;
@@ -143,7 +143,8 @@ bool master_solve(struct master_whole *whole, struct master *m, double gap_frac,
     build(&ilp, m, &scratch);
     bool price = m->objective == INSTANCE_PRICE;
     double *start = ARENA_NEW(&scratch, double, m->n + 1);
-    struct ilp_limits limits = {.time_s = time_s, .gap_frac = gap_frac};
+    struct ilp_limits ilp_limits = {
+            .time_s = limits->time_s, .gap_frac = limits->gap_frac, .nodes = limits->nodes};
     if (whole->known) {
         memcpy(start, whole->counts, sizeof *start * (size_t)m->n);
         double by_role[ROLE_DECODE + 1] = {0};
@@ -151,10 +152,10 @@ bool master_solve(struct master_whole *whole, struct master *m, double gap_frac,
             by_role[m->instance->limits[m->items[i].limits].role] +=
                     start[i] * m->items[i].requests_per_s;
         start[m->n] = fmin(by_role[ROLE_PREFILL], by_role[ROLE_DECODE]);
-        limits.incumbent = start;
+        ilp_limits.incumbent = start;
     }
     struct ilp_result result;
-    if (!write_program(m, &ilp, err) || !ilp_solve(&result, &ilp, &limits, &scratch, err))
+    if (!write_program(m, &ilp, err) || !ilp_solve(&result, &ilp, &ilp_limits, &scratch, err))
         goto done;
     note(m, &result);
     whole->proven = result.status == ILP_OPTIMAL || result.status == ILP_INFEASIBLE;

@@ -43,8 +43,13 @@ struct master_whole {
     double value, bound;
     bool proven; /* within gap_frac */
 };
-MUST_CHECK bool master_solve(struct master_whole *whole, struct master *master, double gap_frac,
-        double time_s, struct err *err);
+struct master_limits {
+    double gap_frac; /* good enough */
+    double time_s;   /* 0 = none */
+    int64_t nodes;   /* of the search tree; 0 = as many as it takes */
+};
+MUST_CHECK bool master_solve(struct master_whole *whole, struct master *master,
+        const struct master_limits *limits, struct err *err);
 
 /* Requests a second and price of counts. */
 double master_served(const struct master *master, const double *counts);

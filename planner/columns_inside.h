@@ -1,0 +1,44 @@
+/*
+ * columns_inside - the inside of planner/columns.h: columns.c generates patterns, columns_whole.c finds whole
+ * numbers of them and closes the gap.
+ */
+#ifndef PLANNER_COLUMNS_INSIDE_H
+#define PLANNER_COLUMNS_INSIDE_H
+
+#include "planner/columns.h"
+#include "planner/master.h"
+
+/* Finer than this, sums of doubles decide. */
+#define COLUMNS_FINEST 1e-9
+
+/* Weights of devices and what they prove (C15). */
+struct columns_proof {
+    double weight[INSTANCE_KINDS];
+    double least[ROLE_DECODE + 1]; /* no pattern of a role has a smaller ratio for these weights */
+    double bound;
+};
+
+struct solver {
+    const struct instance *instance;
+    const struct columns_options *options;
+    struct columns_result *out;
+    struct pricing *pricing;
+    struct master master;
+    struct master_prices prices;
+    struct arena *arena, round; /* round: what one round forgets */
+    int64_t deadline_ns;
+    struct columns_proof proof; /* the best bound of the linear program so far */
+    double bound;               /* proof.bound, or what whole numbers add to it */
+};
+
+bool columns_late(const struct solver *s);
+double columns_gap(const struct solver *s, double value, double bound);
+/* What devices are worth, at least a little each, and for INSTANCE_PRICE what they cost, too. */
+void columns_weights(double *weight, const struct solver *s);
+
+/* Whole numbers of replicas over the known patterns: rounded down and filled up, then the program. */
+MUST_CHECK bool columns_round(struct solver *s, struct master_whole *whole, struct err *err);
+/* Closes the gap of whole numbers as far as is asked for; what is proven goes to s->bound. */
+MUST_CHECK bool columns_close(struct solver *s, struct master_whole *whole, struct err *err);
+
+#endif
