@@ -9,7 +9,7 @@
 #include "db/import.h"
 
 struct options {
-    const char *db, *device, *op;
+    const char *db, *device, *op, *kernels;
     int ranks;
     bool replace, dry_run;
 };
@@ -26,6 +26,8 @@ static const struct opt opts[] = {
         {"op", 0, OPT_STRING, AT(op), .value = "NAME",
                 .help = "nccl_tests, osu: all_reduce, all_gather, reduce_scatter, all_to_all, "
                         "send_recv or broadcast, where the text does not say"},
+        {"kernels", 0, OPT_STRING, AT(kernels), .value = "FILE",
+                .help = "nsight: CSV of kernel,op: what kernels are that no NVTX range names"},
         {"replace", 0, OPT_FLAG, AT(replace),
                 .help = "take the new figure where the database has one already"},
         {"dry-run", 'n', OPT_FLAG, AT(dry_run), .help = "read and check the files, store nothing"},
@@ -41,6 +43,20 @@ static bool read_files(struct imported *out, struct cli *cli, const struct impor
                 || !import_read(out, &file, options, cli->arena, cli->err))
             return false;
     }
+    return true;
+}
+
+static bool read_kernels(
+        struct import_options *wanted, struct cli *cli, const struct options *options)
+{
+    struct import_file file = {.path = options->kernels};
+    struct import_kernel *kernels;
+    if (options->kernels == NULL)
+        return true;
+    if (!file_read(&file.text, &file.len, file.path, cli->arena, cli->err)
+            || !import_kernels_read(&kernels, &wanted->n_kernels, &file, cli->arena, cli->err))
+        return false;
+    wanted->kernels = kernels;
     return true;
 }
 
@@ -77,7 +93,7 @@ static bool run(struct cli *cli, void *self)
         return false;
     if (options->db == NULL && !options->dry_run)
         return err_set(cli->err, ERR_INPUT, "import needs a database: add --db FILE, or --dry-run");
-    if (!read_files(&imported, cli, &wanted))
+    if (!read_kernels(&wanted, cli, options) || !read_files(&imported, cli, &wanted))
         return false;
     if (!options->dry_run) {
         struct db *db = db_open(options->db, DB_WRITE, cli->err);
@@ -100,7 +116,8 @@ const struct command command_import = {
                 "machines that are not at hand. FORMAT is aiconfigurator (CSV tables of "
                 "ai-dynamo/aiconfigurator), csv (what `shardwright export` writes), nccl_tests "
                 "(text or "
-                "JSON of nccl-tests) or osu (text of the OSU micro-benchmarks). "
+                "JSON of nccl-tests), osu (text of the OSU micro-benchmarks) or nsight (databases "
+                "that `nsys export --type sqlite` writes). "
                 "docs/formats/import.md describes the formats and what "
                 "is in "
                 "a row.\n"
@@ -114,6 +131,7 @@ const struct command command_import = {
                 "file.",
         .examples = "shardwright import aiconfigurator gemm_perf.csv moe_perf.csv --db h200.db\n"
                     "shardwright import nccl_tests all_reduce.txt --db h200.db\n"
+                    "shardwright import nsight decode.sqlite --kernels kernels.csv --db h200.db\n"
                     "shardwright plan deepseek-v3 -c h200.yaml -w chat.yaml --db h200.db\n",
         .opts = opts,
         .options_size = sizeof(struct options),

@@ -7,7 +7,8 @@
 
 #include "core/str.h"
 
-const char *const import_format_names[] = {"aiconfigurator", "csv", "nccl_tests", "osu", NULL};
+const char *const import_format_names[] = {
+        "aiconfigurator", "csv", "nccl_tests", "osu", "nsight", NULL};
 
 _Static_assert(sizeof import_format_names / sizeof *import_format_names == IMPORT_FORMAT_COUNT + 1,
         "a name for each format");
@@ -21,8 +22,8 @@ bool import_format_find(enum import_format *out, const char *name, struct err *e
         }
     const char *near = str_nearest(name, import_format_names, IMPORT_FORMAT_COUNT);
     return err_set(err, ERR_INPUT,
-            "\"%s\" is no format: expected aiconfigurator, csv, nccl_tests or osu%s%s%s", name,
-            near ? "; did you mean " : "", near ? near : "", near ? "?" : "");
+            "\"%s\" is no format: expected aiconfigurator, csv, nccl_tests, osu or nsight%s%s%s",
+            name, near ? "; did you mean " : "", near ? near : "", near ? "?" : "");
 }
 
 const char *import_device_kind(const char *device_name, struct arena *arena)
@@ -104,6 +105,7 @@ bool import_read(struct imported *out, const struct import_file *file,
             [IMPORT_CSV] = import_csv,
             [IMPORT_NCCL_TESTS] = import_nccl_tests,
             [IMPORT_OSU] = import_osu,
+            [IMPORT_NSIGHT] = import_nsight,
     };
     int first = out->n;
     struct import_file known = *file;

@@ -16,6 +16,7 @@ enum import_format {
     IMPORT_CSV,            /* our own: what `shardwright export` writes */
     IMPORT_NCCL_TESTS,     /* what nccl-tests print */
     IMPORT_OSU,            /* what the OSU micro-benchmarks print */
+    IMPORT_NSIGHT,         /* SQLite databases that `nsys export` writes */
     IMPORT_FORMAT_COUNT
 };
 extern const char *const import_format_names[]; /* NULL-terminated */
@@ -29,12 +30,21 @@ struct import_file {
     const char *origin; /* for the provenance; import_read sets it */
 };
 
+/* Kernels of a name (fnmatch) are executions of an op. */
+struct import_kernel {
+    const char *pattern;
+    struct op op;
+};
+
 struct import_options {
     enum import_format format;
     const char *device; /* kind of the cluster file; NULL = as the file says */
     bool no_cost;       /* rows may be without a latency: cost_us is NaN then */
     int ranks;          /* nccl_tests, osu: where the text does not say it; 0 = not given */
     const char *op;     /* nccl_tests, osu: "all_reduce" where the text does not name it */
+    const struct import_kernel
+            *kernels; /* nsight: for launches in no range that is an op; the first match counts */
+    int n_kernels;
 };
 
 /* Everything of one origin, device and version of software. Points stand in the order of the file. */
@@ -64,6 +74,10 @@ struct profile_point *import_add(struct import_batch *batch, int line, struct ar
 /* The kind that a device's own name stands for: "NVIDIA H200" is "h200". */
 const char *import_device_kind(const char *device_name, struct arena *arena);
 
+/* A table of them: CSV with the columns kernel and op, the op as op_read takes it. */
+MUST_CHECK bool import_kernels_read(struct import_kernel **out, int *n,
+        const struct import_file *file, struct arena *arena, struct err *err);
+
 /* One reader a format. */
 MUST_CHECK bool import_aiconfigurator(struct imported *out, const struct import_file *file,
         const struct import_options *options, struct arena *arena, struct err *err);
@@ -72,6 +86,8 @@ MUST_CHECK bool import_csv(struct imported *out, const struct import_file *file,
 MUST_CHECK bool import_nccl_tests(struct imported *out, const struct import_file *file,
         const struct import_options *options, struct arena *arena, struct err *err);
 MUST_CHECK bool import_osu(struct imported *out, const struct import_file *file,
+        const struct import_options *options, struct arena *arena, struct err *err);
+MUST_CHECK bool import_nsight(struct imported *out, const struct import_file *file,
         const struct import_options *options, struct arena *arena, struct err *err);
 
 /* The text that import_csv reads back, one line a point; ends with a line end. Appends to *text. */
