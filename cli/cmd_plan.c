@@ -19,7 +19,8 @@ struct plan_options {
     const char *cluster, *workload, *db, *force, *robust, *out, *export_lp, *sweep, *table, *demand;
     const char *const *what_if;
     int n_what_if;
-    int dtype, kv_dtype, objective, serving, simulate;
+    unsigned dtypes, kv_dtypes;
+    int objective, serving, simulate;
     bool deterministic, reproducible, explain, mtp;
     double time_limit_s;
 };
@@ -38,10 +39,10 @@ static const struct opt opts[] = {
                 .help = "requests and service objectives"},
         {"db", 0, OPT_STRING, AT(db), .value = "FILE",
                 .help = "measured costs; without it the cluster's datasheet figures"},
-        {"dtype", 0, OPT_ENUM, AT(dtype), .names = weight_dtypes, .def = "bf16",
-                .help = "of the weights"},
-        {"kv-dtype", 0, OPT_ENUM, AT(kv_dtype), .names = cache_dtypes, .def = "weights",
-                .help = "of the KV cache"},
+        {"dtype", 0, OPT_ENUMS, AT(dtypes), .names = weight_dtypes, .def = "bf16",
+                .help = "of the weights; of several each stage has the best"},
+        {"kv-dtype", 0, OPT_ENUMS, AT(kv_dtypes), .names = cache_dtypes, .def = "weights",
+                .help = "of the KV cache, likewise"},
         {"objective", 0, OPT_ENUM, AT(objective), .names = objectives, .def = "throughput",
                 .help = "what to make best; price: of the devices, for the demand"},
         {"demand", 0, OPT_STRING, AT(demand), .value = "RATE",
@@ -100,7 +101,7 @@ struct plan_files {
 
 static bool read_files(struct plan_files *f, const struct cli *cli, const struct plan_options *o)
 {
-    const struct costs_query query = {o->db, &f->cluster, &f->model, 1U << o->dtype};
+    const struct costs_query query = {o->db, &f->cluster, &f->model, o->dtypes};
     return model_read(&f->model, cli->argv[0], cli->data_dir, cli->arena, cli->err)
            && cluster_read_file(&f->cluster, o->cluster, cli->arena, cli->err)
            && workload_read_file(&f->workload, o->workload, cli->arena, cli->err)
@@ -143,6 +144,32 @@ static bool check_inputs(const struct cli *cli, const struct plan_options *o)
                    what);
 }
 
+enum {
+    N_DTYPES = sizeof weight_dtypes / sizeof *weight_dtypes - 1,
+    N_CACHES = sizeof cache_dtypes / sizeof *cache_dtypes - 1
+};
+
+/* Every pair of what is allowed, once. */
+static void set_dtypes(
+        struct planner_input *input, const struct plan_options *o, struct arena *arena)
+{
+    struct dtype_pair *pairs = ARENA_NEW(arena, struct dtype_pair, N_DTYPES * N_CACHES);
+    int n = 0;
+    for (int w = 0; w < N_DTYPES; w++)
+        for (int c = 0; c < N_CACHES; c++) {
+            struct dtype_pair pair = {(enum dtype)w, (enum dtype)(c > 0 ? c - 1 : w)};
+            bool known = false;
+            for (int i = 0; i < n; i++)
+                known = known || (pairs[i].weights == pair.weights && pairs[i].kv == pair.kv);
+            if ((o->dtypes >> w & 1) != 0 && (o->kv_dtypes >> c & 1) != 0 && !known)
+                pairs[n++] = pair;
+        }
+    input->dtype = pairs[0].weights;
+    input->kv_dtype = pairs[0].kv;
+    input->dtypes = pairs;
+    input->n_dtypes = n;
+}
+
 static bool run(struct cli *cli, void *options)
 {
     const struct plan_options *o = options;
@@ -155,8 +182,6 @@ static bool run(struct cli *cli, void *options)
     struct plan_files files = {0};
     struct planner_input input = {.objective = o->objective,
             .serving = o->serving,
-            .dtype = (enum dtype)o->dtype,
-            .kv_dtype = (enum dtype)(o->kv_dtype > 0 ? o->kv_dtype - 1 : o->dtype),
             .deterministic = o->deterministic,
             .reproducible = o->reproducible,
             .mtp = o->mtp,
@@ -170,6 +195,7 @@ static bool run(struct cli *cli, void *options)
         return false;
     if (o->robust != NULL && !plan_inflation_parse(&input.robust, o->robust, cli->arena, cli->err))
         return false;
+    set_dtypes(&input, o, cli->arena);
     input.model = &files.model;
     input.cluster = &files.cluster;
     input.workload = &files.workload;

@@ -58,6 +58,7 @@ static const char *placeholder(const struct opt *opt)
             [OPT_STRING] = "TEXT",
             [OPT_STRINGS] = "TEXT",
             [OPT_ENUM] = "NAME",
+            [OPT_ENUMS] = "NAME,...",
             [OPT_BYTES] = "SIZE",
             [OPT_SECONDS] = "TIME"};
     if (opt->type == OPT_FLAG)
@@ -68,7 +69,7 @@ static const char *placeholder(const struct opt *opt)
 static void option_text(char *buf, size_t size, const struct opt *opt)
 {
     size_t used = (size_t)snprintf(buf, size, "%s", opt->help);
-    if (opt->type == OPT_ENUM && used < size) {
+    if ((opt->type == OPT_ENUM || opt->type == OPT_ENUMS) && used < size) {
         used += (size_t)snprintf(buf + used, size - used, ":");
         for (int i = 0; opt->names[i] && used < size; i++)
             used += (size_t)snprintf(buf + used, size - used, "%s %s", i ? "," : "", opt->names[i]);

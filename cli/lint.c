@@ -34,7 +34,7 @@ static bool lint_row(
                     other->name);
     if (opt->at >= c->options_size)
         return err_set(err, ERR_BUG, "%s: --%s lies outside its struct", c->name, opt->name);
-    if (opt->type == OPT_ENUM && !opt->names)
+    if ((opt->type == OPT_ENUM || opt->type == OPT_ENUMS) && !opt->names)
         return err_set(err, ERR_BUG, "%s: --%s has no names", c->name, opt->name);
     return lint_help(c->name, opt->name, opt->help, err);
 }

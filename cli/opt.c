@@ -119,6 +119,24 @@ static bool set_enum(
     return err_set(err, ERR_INPUT, "found \"%s\", expected one of %s", text, list);
 }
 
+static bool set_enums(
+        const struct opt *opt, void *at, const char *text, struct arena *arena, struct err *err)
+{
+    unsigned set = 0;
+    for (char *rest = arena_strdup(arena, text); rest != NULL;) {
+        int one = 0;
+        char *comma = strchr(rest, ',');
+        if (comma != NULL)
+            *comma++ = '\0';
+        if (!set_enum(opt, &one, rest, arena, err))
+            return false;
+        set |= 1U << one;
+        rest = comma;
+    }
+    *(unsigned *)at = set;
+    return true;
+}
+
 static void add_string(const struct opt *opt, void *out, const char *text, struct arena *arena)
 {
     const char ***list = field(out, opt->at);
@@ -148,6 +166,8 @@ static bool set_value(
         return true;
     case OPT_ENUM:
         return set_enum(opt, at, text, arena, err);
+    case OPT_ENUMS:
+        return set_enums(opt, at, text, arena, err);
     case OPT_BYTES:
         return set_bytes(opt, at, text, err);
     case OPT_SECONDS:

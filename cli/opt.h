@@ -22,6 +22,7 @@ enum opt_type {
     OPT_STRING,  /* const char * */
     OPT_STRINGS, /* const char *const * in the arena, may be given again; int count at .count */
     OPT_ENUM,    /* int, .names ends with NULL */
+    OPT_ENUMS,   /* the same with commas between; unsigned, bit i for names[i] */
     OPT_BYTES,   /* int64_t, "80GiB" */
     OPT_SECONDS  /* double seconds, "90s", "2min" */
 };

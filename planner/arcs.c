@@ -100,7 +100,8 @@ struct arc_price arcs_price(
     bool first = piece.first_layer == 0;
     bool last = piece.end_layer == cost_model_of(arcs->costs)->n_layers;
     struct memo_key key = {{
-            (int64_t)kind << 8 | (int64_t)first << 1 | (int64_t)last,
+            (int64_t)split.dtype << 48 | (int64_t)split.kv_dtype << 40 | (int64_t)kind << 8
+                    | (int64_t)first << 1 | (int64_t)last,
             (int64_t)config->max_seqs << 32 | config->max_tokens,
             (int64_t)split.tp << 48 | (int64_t)split.ep << 32 | (int64_t)split.attention_dp << 16
                     | split.threads,

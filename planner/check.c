@@ -96,6 +96,27 @@ static bool check_device(struct checker *c, int r, int s, const struct plan_stag
     return true;
 }
 
+/* A cache that is handed from one replica to another is copied, not converted. */
+static bool check_dtypes(struct checker *c, int r, int s, const struct plan_replica *replica,
+        const struct plan_stage *stage)
+{
+    const struct plan_stage *first = &c->plan->replicas[0].stages[0];
+    if (!cluster_kind_allows(
+                cluster_kind(c->cluster, stage->kind), plan_stage_dtype(c->plan, stage)))
+        return err_at(c->err, stage->pos,
+                "replica %d stage %d has weights of %s, which device kind %s does not list under "
+                "dtypes",
+                r, s, dtype_names[plan_stage_dtype(c->plan, stage)], stage->kind);
+    if (replica->role == ROLE_MIXED
+            || plan_stage_kv_dtype(c->plan, stage) == plan_stage_kv_dtype(c->plan, first))
+        return true;
+    return err_at(c->err, stage->pos,
+            "replica %d stage %d: the cache has type %s here and %s in replica 0: where pools are "
+            "separate all stages must have one",
+            r, s, dtype_names[plan_stage_kv_dtype(c->plan, stage)],
+            dtype_names[plan_stage_kv_dtype(c->plan, first)]);
+}
+
 static bool check_memory(struct checker *c, int r, int s, const struct plan_replica *replica,
         const struct plan_stage *stage)
 {
@@ -104,8 +125,8 @@ static bool check_memory(struct checker *c, int r, int s, const struct plan_repl
             .attention_dp = stage->attention_dp,
             .threads = stage->threads,
             .busy = 1,
-            .dtype = (enum dtype)c->plan->dtype,
-            .kv_dtype = (enum dtype)c->plan->kv_dtype,
+            .dtype = plan_stage_dtype(c->plan, stage),
+            .kv_dtype = plan_stage_kv_dtype(c->plan, stage),
             .deterministic = c->plan->deterministic,
             .mtp = c->plan->mtp_layers};
     if (!graph_legal(c->model, &split, c->err))
@@ -172,7 +193,8 @@ static bool check_replica(struct checker *c, int r, const struct plan_replica *r
                     "replica %d stage %d: tp, ep, attention_dp and threads must be at least 1", r,
                     s);
         if (!check_layers(c, r, s, stage, at) || !check_ranks(c, r, s, stage)
-                || !check_device(c, r, s, stage) || !check_memory(c, r, s, replica, stage))
+                || !check_device(c, r, s, stage) || !check_dtypes(c, r, s, replica, stage)
+                || !check_memory(c, r, s, replica, stage))
             return false;
         at = stage->end_layer;
     }

@@ -50,6 +50,10 @@ static void build_stage(struct plan_stage *out, const struct plan *plan,
     out->ep = at->split.ep;
     out->attention_dp = at->split.attention_dp;
     out->threads = at->split.threads;
+    if ((int)at->split.dtype != plan->dtype)
+        out->dtype = STAGE_DTYPE_FIRST + (int)at->split.dtype;
+    if ((int)at->split.kv_dtype != plan->kv_dtype)
+        out->kv_dtype = STAGE_DTYPE_FIRST + (int)at->split.kv_dtype;
     out->n_ranks = at->split.tp * at->split.attention_dp;
     out->kind = cluster->kinds[at->kind].name;
     int kind;

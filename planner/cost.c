@@ -330,8 +330,8 @@ struct split cost_plan_split(const struct plan *plan, const struct plan_replica 
             .threads = stage->threads,
             .busy = cost_busy(
                     plan->n_replicas, replica->n_stages, stage->n_ranks, replica->in_flight, host),
-            .dtype = (enum dtype)plan->dtype,
-            .kv_dtype = (enum dtype)plan->kv_dtype,
+            .dtype = plan_stage_dtype(plan, stage),
+            .kv_dtype = plan_stage_kv_dtype(plan, stage),
             .deterministic = plan->deterministic,
             .mtp = plan->mtp_layers,
             .nodes = *kind >= 0 ? cost_group_nodes(cluster, *kind, stage->n_ranks * stage->threads)

@@ -40,6 +40,11 @@ static bool check_objective(const struct planner_input *input, struct err *err)
         return err_set(err, ERR_INPUT,
                 "latencies are searched over replicas that serve whole requests: give --serving "
                 "aggregated, or --objective throughput with service objectives");
+    for (int i = 1; input->serving == SERVING_DISAGGREGATED && i < input->n_dtypes; i++)
+        if (input->dtypes[i].kv != input->dtypes[0].kv)
+            return err_set(err, ERR_INPUT,
+                    "--serving disaggregated hands caches over as they are: give one --kv-dtype, "
+                    "not weights");
     return !price || check_price(input, err);
 }
 
@@ -115,6 +120,26 @@ static void certify(struct plan *plan, const struct candidate *chosen, const str
             "%s, %lld configurations%s; agreed: %splan_check", ilp_solver(arena),
             (long long)found->configs, found->complete ? "" : ", cut short by a limit",
             agreed(solved, solve->demand.output, arena));
+}
+
+/* What all stages have in common is said once, of the plan. */
+static void settle_dtypes(struct plan *plan)
+{
+    const struct plan_stage *first = &plan->replicas[0].stages[0];
+    bool same = true;
+    for (int r = 0; r < plan->n_replicas; r++)
+        for (int s = 0; s < plan->replicas[r].n_stages; s++) {
+            const struct plan_stage *stage = &plan->replicas[r].stages[s];
+            same = same && stage->dtype == first->dtype && stage->kv_dtype == first->kv_dtype;
+        }
+    if (!same)
+        return;
+    plan->dtype = (int)plan_stage_dtype(plan, first);
+    plan->kv_dtype = (int)plan_stage_kv_dtype(plan, first);
+    for (int r = 0; r < plan->n_replicas; r++)
+        for (int s = 0; s < plan->replicas[r].n_stages; s++)
+            plan->replicas[r].stages[s].dtype = plan->replicas[r].stages[s].kv_dtype =
+                    STAGE_DTYPE_PLAN;
 }
 
 enum {
@@ -193,6 +218,7 @@ static bool plan_from(
     limits_list(&out->why, &limits, arena);
     if (input->explain && !limits_move(&out->why, &limits, arena, err))
         return false;
+    settle_dtypes(out);
     if (!deal_machines(out, input->cluster, arena, err))
         return false;
     if (!plan_check(out, input->model, input->cluster, err)) {

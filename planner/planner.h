@@ -40,6 +40,11 @@ struct plan_inflation {
     double compute, network; /* factors, at least 1: of ops, and of exchanges between ranks */
 };
 
+/* Types of a stage's weights and cache. */
+struct dtype_pair {
+    enum dtype weights, kv;
+};
+
 struct planner_input {
     const struct model *model;
     const struct cluster *cluster;
@@ -49,6 +54,9 @@ struct planner_input {
             *profile; /* array, one per device kind at most; NULL = datasheet figures */
     int n_profiles;   /* 0 with a profile = 1 */
     enum dtype dtype, kv_dtype;
+    const struct dtype_pair
+            *dtypes;     /* stages may have any of these, the first being the two above */
+    int n_dtypes;        /* 0 = those alone */
     int objective;       /* enum plan_objective */
     int serving;         /* enum plan_serving */
     double demand_per_s; /* requests to be served a second; 0 = as they come in the workload */

@@ -50,7 +50,8 @@ static bool same_replicas(const struct replica_pick *a, const struct replica_pic
         const struct split *x = &a->stages[i].split;
         const struct split *y = &b->stages[i].split;
         if (x->tp != y->tp || x->ep != y->ep || x->attention_dp != y->attention_dp
-                || x->threads != y->threads || a->stages[i].kind != b->stages[i].kind)
+                || x->threads != y->threads || x->dtype != y->dtype || x->kv_dtype != y->kv_dtype
+                || a->stages[i].kind != b->stages[i].kind)
             return false;
     }
     return true;

@@ -59,11 +59,13 @@ static int most_group(const struct cluster *cluster)
 }
 
 /* Groups of each kind, and their sum. A group lies inside one node, or takes whole nodes. */
+/* C5, C8: groups of each kind; none where the kind lists other threads or types (C18). */
 static void fill_budget(struct layout *layout, const struct cluster *cluster, struct arena *arena)
 {
     int *budget = ARENA_NEW(arena, int, cluster->n_kinds + 1);
     for (int k = 0; k < cluster->n_kinds; k++) {
-        if (!allows_threads(&cluster->kinds[k], layout->split.threads))
+        if (!allows_threads(&cluster->kinds[k], layout->split.threads)
+                || !cluster_kind_allows(&cluster->kinds[k], layout->split.dtype))
             continue;
         int64_t groups = cost_groups(cluster, k, layout->group);
         budget[k] = groups < INT32_MAX ? (int)groups : INT32_MAX;
@@ -113,6 +115,13 @@ static bool explain_layouts(const struct planner_input *input, struct err *err)
             split.tp, split.attention_dp, split.threads, group, node);
 }
 
+/* The types that stages may have, one after the other. */
+static struct dtype_pair dtypes_of(const struct planner_input *input, int i)
+{
+    return input->n_dtypes > 0 ? input->dtypes[i]
+                               : (struct dtype_pair){input->dtype, input->kv_dtype};
+}
+
 static void try_layout(struct layout *out, int *n, const struct planner_input *input,
         struct split split, struct arena *arena)
 {
@@ -140,7 +149,8 @@ bool space_layouts(struct layout **out, int *n, const struct planner_input *inpu
     for (int threads = 1; threads <= threads_end; threads++)
         for (int tp = 1; tp * threads <= node; tp++)
             cap += (int64_t)3 * (node / (tp * threads));
-    *out = ARENA_NEW(arena, struct layout, cap + 1);
+    int n_dtypes = input->n_dtypes > 0 ? input->n_dtypes : 1;
+    *out = ARENA_NEW(arena, struct layout, cap * n_dtypes + 1);
     *n = 0;
     for (int tp = 1; tp <= node; tp++)
         for (int adp = 1; tp * adp <= node; adp++)
@@ -150,8 +160,6 @@ bool space_layouts(struct layout **out, int *n, const struct planner_input *inpu
                         .attention_dp = adp,
                         .threads = threads,
                         .busy = 1,
-                        .dtype = input->dtype,
-                        .kv_dtype = input->kv_dtype,
                         .deterministic = input->deterministic,
                         .mtp = input->mtp ? input->model->n_mtp : 0};
                 const int eps[3] = {1, tp, tp * adp};
@@ -159,7 +167,11 @@ bool space_layouts(struct layout **out, int *n, const struct planner_input *inpu
                     if (i > 0 && eps[i] == eps[i - 1])
                         continue;
                     split.ep = eps[i];
-                    try_layout(*out, n, input, split, arena);
+                    for (int d = 0; d < n_dtypes; d++) {
+                        split.dtype = dtypes_of(input, d).weights;
+                        split.kv_dtype = dtypes_of(input, d).kv;
+                        try_layout(*out, n, input, split, arena);
+                    }
                 }
             }
     return *n > 0 || explain_layouts(input, err);

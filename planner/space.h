@@ -25,7 +25,7 @@ struct config {
     int64_t kv_blocks; /* what the steady state needs, per attention-dp group */
 };
 
-/* Ascending in tp, ep, attention_dp, threads. ERR_NO with the rule that the forced values break when
+/* Ascending in tp, attention_dp, threads, ep, types as the input lists them. ERR_NO with the rule that the forced values break when
  * there is none. */
 MUST_CHECK bool space_layouts(struct layout **out, int *n, const struct planner_input *input,
         struct arena *arena, struct err *err);

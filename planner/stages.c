@@ -136,11 +136,20 @@ static void list_pools(struct stages *s, struct instance_limits *limits, int gro
     }
 }
 
+/* C18: a cache that is handed over is copied, not converted: pools need one type for all stages. */
+static bool one_cache_type(const struct planner_input *input)
+{
+    for (int i = 1; i < input->n_dtypes; i++)
+        if (input->dtypes[i].kv != input->dtypes[0].kv)
+            return false;
+    return true;
+}
+
 static void list_limits(struct stages *s, struct instance_limits *limits, int groups)
 {
     if (s->input->serving != SERVING_DISAGGREGATED)
         list_mixed(s, limits, groups);
-    if (s->input->serving != SERVING_AGGREGATED)
+    if (s->input->serving != SERVING_AGGREGATED && one_cache_type(s->input))
         list_pools(s, limits, groups);
 }
 

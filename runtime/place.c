@@ -43,13 +43,27 @@ int place_apart(const struct plan *plan, int rank, int other)
     return plan_machine(plan, rank) != plan_machine(plan, other) ? 2 : 0;
 }
 
+/* Kernels for 8 bits are priced by the planner from imported costs; the bundled ones have none. */
+static bool check_dtypes(const struct plan *plan, const struct plan_stage *s, struct err *err)
+{
+    const enum dtype dtypes[] = {plan_stage_dtype(plan, s), plan_stage_kv_dtype(plan, s)};
+
+    for (int i = 0; i < 2; i++)
+        if (dtypes[i] != DTYPE_F32 && dtypes[i] != DTYPE_BF16 && dtypes[i] != DTYPE_F16)
+            return err_at(err, s->pos,
+                    "the stage's %s type %s, expected f32, bf16 or f16: the runtime executes no "
+                    "others, `shardwright simulate` does",
+                    i == 0 ? "weights have" : "KV cache has", dtype_names[dtypes[i]]);
+    return true;
+}
+
 static bool check_stage(
         const struct plan *plan, const struct model *model, int replica, int stage, struct err *err)
 {
     const struct plan_replica *r = &plan->replicas[replica];
     const struct plan_stage *s = &r->stages[stage];
-    struct split split = {s->tp, s->ep, s->attention_dp, s->threads, 1, (enum dtype)plan->dtype,
-            (enum dtype)plan->kv_dtype, plan->deterministic};
+    struct split split = {s->tp, s->ep, s->attention_dp, s->threads, 1, plan_stage_dtype(plan, s),
+            plan_stage_kv_dtype(plan, s), plan->deterministic};
     int begin = stage == 0 ? 0 : r->stages[stage - 1].end_layer;
 
     if (s->first_layer != begin || s->end_layer <= begin)
@@ -69,6 +83,8 @@ static bool check_stage(
         if (s->ranks[i] < 0 || s->ranks[i] >= plan->n_ranks)
             return err_at(err, s->pos, "rank %d is not among the plan's %d ranks", s->ranks[i],
                     plan->n_ranks);
+    if (!check_dtypes(plan, s, err))
+        return false;
     struct err why = {0};
     if (!graph_legal(model, &split, &why))
         return err_at(err, s->pos, "%s", why.text);
@@ -202,8 +218,8 @@ bool place_find(struct place *out, const struct plan *plan, const struct model *
             .attention_dp = stage->attention_dp,
             .threads = stage->threads,
             .busy = place_busy(plan, out->replica, out->stage, plan_machine(plan, rank)),
-            .dtype = (enum dtype)plan->dtype,
-            .kv_dtype = (enum dtype)plan->kv_dtype,
+            .dtype = plan_stage_dtype(plan, stage),
+            .kv_dtype = plan_stage_kv_dtype(plan, stage),
             .deterministic = plan->deterministic,
             .nodes = plan_stage_machines(plan, stage),
     };

@@ -23,6 +23,10 @@ static const struct conf_field kind_fields[] = {
                 .help = "price of one device for an hour, in any currency"},
         {"threads", CONF_INT_LIST, AT(threads), .count = AT(n_threads), .min = 1, .max = 4096,
                 .def = "[1]", .help = "cpu: how many cores one rank may drive, each choice"},
+        {"dtypes", CONF_STRING_LIST, AT(dtypes), .count = AT(n_dtypes),
+                .help = "types of weights that its kernels take (f32, bf16, f16, f8, f8_block); "
+                        "left "
+                        "out: all"},
         {0}};
 static const struct conf_table kind_table = {
         .size = sizeof(struct device_kind), .fields = kind_fields, .help = "a device kind"};
@@ -94,6 +98,14 @@ const struct device_kind *cluster_kind(const struct cluster *cluster, const char
             return &cluster->kinds[i];
     }
     return NULL;
+}
+
+bool cluster_kind_allows(const struct device_kind *kind, enum dtype dtype)
+{
+    for (int i = 0; i < kind->n_dtypes; i++)
+        if (strcmp(kind->dtypes[i], dtype_names[dtype]) == 0)
+            return true;
+    return kind->n_dtypes == 0;
 }
 
 int64_t cluster_devices(const struct cluster *cluster)

@@ -7,6 +7,7 @@
 #define CORE_SPEC_CLUSTER_H
 
 #include "core/conf.h"
+#include "core/spec/op.h"
 
 enum device_type {
     DEVICE_CPU,
@@ -22,6 +23,8 @@ struct device_kind {
     double price_per_hour;
     const int *threads; /* cpu: devices (cores) one rank may drive, e.g. [1, 2]; default [1] */
     int n_threads;
+    const char *const *dtypes; /* types of weights that its kernels take; none = all */
+    int n_dtypes;
     struct pos pos;
 };
 
@@ -70,6 +73,8 @@ const struct cluster_link *cluster_best_link(
 MUST_CHECK bool cluster_check(const struct cluster *cluster, struct err *err);
 /* Devices in all. */
 int64_t cluster_devices(const struct cluster *cluster);
+/* Whether a stage on this kind may have weights of this type. */
+bool cluster_kind_allows(const struct device_kind *kind, enum dtype dtype);
 const struct device_kind *cluster_kind(const struct cluster *cluster, const char *name);
 
 #endif

@@ -9,6 +9,10 @@ const char *const replica_role_names[] = {"mixed", "prefill", "decode", NULL};
 /* As kernels/dev.h numbers them; a test compares. */
 static const char *const isa_names[] = {"auto", "portable", "avx2", "avx512", NULL};
 
+/* STAGE_DTYPE_PLAN, then dtype_file_names; a test compares. */
+static const char *const dtype_names_here[] = {
+        "plan", "f32", "bf16", "f16", "f8", "f8_block", NULL};
+
 #define AT(member) offsetof(struct plan_stage, member)
 static const struct conf_field stage_fields[] = {
         {"first_layer", CONF_INT, AT(first_layer), .required = true, .min = 0, .max = 65535,
@@ -24,6 +28,10 @@ static const struct conf_field stage_fields[] = {
         {"threads", CONF_INT, AT(threads), .min = 1, .max = 4096, .def = "1",
                 .help = "devices that one rank drives"},
         {"kind", CONF_STRING, AT(kind), .required = true, .help = "device kind of the cluster"},
+        {"dtype", CONF_ENUM, AT(dtype), .names = dtype_names_here, .def = "plan",
+                .help = "of its weights; plan: that of all stages"},
+        {"kv_dtype", CONF_ENUM, AT(kv_dtype), .names = dtype_names_here, .def = "plan",
+                .help = "of its KV cache, likewise"},
         {"isa", CONF_ENUM, AT(isa), .names = isa_names, .def = "auto",
                 .help = "cpu: instruction set of the kernels, where kinds of CPU stand side by "
                         "side"},
@@ -212,6 +220,18 @@ int plan_stage_pools(const struct plan_replica *replica, const struct plan_stage
     return plan_pools(replica) / stage->attention_dp;
 }
 
+enum dtype plan_stage_dtype(const struct plan *plan, const struct plan_stage *stage)
+{
+    return (enum dtype)(
+            stage->dtype == STAGE_DTYPE_PLAN ? plan->dtype : stage->dtype - STAGE_DTYPE_FIRST);
+}
+
+enum dtype plan_stage_kv_dtype(const struct plan *plan, const struct plan_stage *stage)
+{
+    return (enum dtype)(stage->kv_dtype == STAGE_DTYPE_PLAN ? plan->kv_dtype
+                                                            : stage->kv_dtype - STAGE_DTYPE_FIRST);
+}
+
 static bool check_pools(const struct plan_replica *replica, struct err *err)
 {
     int pools = plan_pools(replica);
@@ -320,72 +340,4 @@ bool plan_write_file(const struct plan *plan, const char *path, struct err *err)
               && file_write(path, text, (int64_t)strlen(text), err);
     arena_free(&arena);
     return ok;
-}
-
-/* "2" when all stages agree, else "2+1". */
-static char *over_stages(const struct plan_replica *replica,
-        int (*value)(const struct plan_stage *), struct arena *arena)
-{
-    int first = value(&replica->stages[0]);
-    bool same = true;
-    char *all = arena_strdup(arena, "");
-    for (int i = 0; i < replica->n_stages; i++) {
-        int v = value(&replica->stages[i]);
-        same = same && v == first;
-        all = arena_printf(arena, "%s%s%d", all, i == 0 ? "" : "+", v);
-    }
-    return same ? arena_printf(arena, "%d", first) : all;
-}
-
-static int tp_of(const struct plan_stage *stage)
-{
-    return stage->tp;
-}
-
-static int ep_of(const struct plan_stage *stage)
-{
-    return stage->ep;
-}
-
-static int attention_dp_of(const struct plan_stage *stage)
-{
-    return stage->attention_dp;
-}
-
-static int threads_of(const struct plan_stage *stage)
-{
-    return stage->threads;
-}
-
-static char *show_replica(const struct plan_replica *r, int n, struct arena *arena)
-{
-    char *layers = arena_strdup(arena, "");
-    for (int i = 0; i < r->n_stages; i++)
-        layers = arena_printf(arena, "%s%s%d", layers, i == 0 ? "" : "+",
-                r->stages[i].end_layer - r->stages[i].first_layer);
-    char *flight = r->n_stages > 1 ? arena_printf(arena, " in_flight=%d", r->in_flight)
-                                   : arena_strdup(arena, "");
-    return arena_printf(arena,
-            "tp=%s pp=%d dp=%d ep=%s adp=%s threads=%s layers=%s max_seqs=%d max_tokens=%d%s%s",
-            over_stages(r, tp_of, arena), r->n_stages, n, over_stages(r, ep_of, arena),
-            over_stages(r, attention_dp_of, arena), over_stages(r, threads_of, arena), layers,
-            r->max_seqs, r->max_tokens, flight,
-            r->role == ROLE_MIXED ? ""
-                                  : arena_printf(arena, " role=%s", replica_role_names[r->role]));
-}
-
-char *plan_show(const struct plan *plan, struct arena *arena)
-{
-    char *text = NULL;
-    for (int i = 0; i < plan->n_replicas;) {
-        char *one = show_replica(&plan->replicas[i], 1, arena);
-        int n = 1;
-        while (i + n < plan->n_replicas
-                && strcmp(show_replica(&plan->replicas[i + n], 1, arena), one) == 0)
-            n++;
-        one = show_replica(&plan->replicas[i], n, arena);
-        text = text == NULL ? one : arena_printf(arena, "%s and %s", text, one);
-        i += n;
-    }
-    return text == NULL ? arena_strdup(arena, "no replicas") : text;
 }

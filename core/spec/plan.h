@@ -18,7 +18,8 @@
 struct plan_stage {
     int first_layer, end_layer;
     int tp, ep, attention_dp, threads;
-    const char *kind; /* device kind */
+    const char *kind;    /* device kind */
+    int dtype, kv_dtype; /* enum stage_dtype; most plans have one for all: plan_stage_dtype */
     int isa; /* cpu: instruction set of the kernels, as enum dev_isa; 0 = the best there is */
     const int *ranks; /* n_ranks world ranks; dp group g holds ranks[g*tp .. g*tp+tp) */
     int n_ranks;
@@ -26,6 +27,12 @@ struct plan_stage {
     int64_t weight_bytes, kv_bytes, work_bytes;
     double step_us; /* a full decode step at max_seqs */
     struct pos pos;
+};
+
+/* Of the weights or the cache of a stage: the plan's, or one of its own, 1 + enum dtype. */
+enum stage_dtype {
+    STAGE_DTYPE_PLAN,
+    STAGE_DTYPE_FIRST
 };
 
 /* What a replica does with a request. A plan with prefill replicas has decode replicas and the reverse. */
@@ -129,6 +136,8 @@ MUST_CHECK bool plan_consistent(const struct plan *plan, struct err *err);
 int plan_pools(const struct plan_replica *replica);
 int plan_stage_pools(const struct plan_replica *replica, const struct plan_stage *stage);
 MUST_CHECK bool plan_write_file(const struct plan *plan, const char *path, struct err *err);
+enum dtype plan_stage_dtype(const struct plan *plan, const struct plan_stage *stage);
+enum dtype plan_stage_kv_dtype(const struct plan *plan, const struct plan_stage *stage);
 int plan_machine(const struct plan *plan, int rank);
 /* Machines that the ranks of a stage are on, in equal parts; 0 = one, or unequal parts. For split.nodes. */
 int plan_stage_machines(const struct plan *plan, const struct plan_stage *stage);

@@ -20,6 +20,7 @@ struct options {
     const char *const *runs;
     int n_runs;
     int dtype;
+    unsigned types;
     int64_t shard;
     double budget;
 };
@@ -34,6 +35,7 @@ static const struct opt table[] = {
         {"out", 'o', OPT_STRING, AT(out), .value = "FILE", .help = "where to"},
         {"run", 0, OPT_STRINGS, AT(runs), AT(n_runs), .help = "runs"},
         {"dtype", 0, OPT_ENUM, AT(dtype), .names = dtypes, .def = "bf16", .help = "dtype"},
+        {"types", 0, OPT_ENUMS, AT(types), .names = dtypes, .def = "bf16", .help = "types"},
         {"shard-size", 0, OPT_BYTES, AT(shard), .min = 1024, .max = 1e12, .help = "shard"},
         {"budget", 0, OPT_SECONDS, AT(budget), .min = 1, .max = 3600, .def = "2min",
                 .help = "time"},
@@ -229,6 +231,30 @@ static void a_default_that_does_not_parse_is_our_bug(void **state)
     arena_free(&p.arena);
 }
 
+static void a_set_takes_names_with_commas(void **unused)
+{
+    (void)unused;
+    static const struct {
+        const char *line;
+        unsigned set;
+    } good[] = {{"", 2}, {"--types f32", 1}, {"--types=bf16,f32", 3}, {"--types f32,f32", 1}};
+    static const char *const bad[] = {
+            "--types f32,", "--types ,f32", "--types f16", "--types f32;bf16"};
+    struct parsed p;
+    for (size_t i = 0; i < sizeof good / sizeof *good; i++) {
+        parse_with(&p, table, good[i].line, false);
+        assert_true(p.ok);
+        assert_int_equal(p.options.types, good[i].set);
+        arena_free(&p.arena);
+    }
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        parse_with(&p, table, bad[i], false);
+        assert_false(p.ok);
+        assert_non_null(strstr(p.err.text, "expected one of f32, bf16"));
+        arena_free(&p.arena);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -240,6 +266,7 @@ int main(void)
             cmocka_unit_test(stops_at_the_command),
             cmocka_unit_test(bad_lines_say_what_and_what_next),
             cmocka_unit_test(a_required_option_is_missed),
+            cmocka_unit_test(a_set_takes_names_with_commas),
             cmocka_unit_test(a_default_that_does_not_parse_is_our_bug),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -127,6 +127,10 @@ static void written_plans_read_back(void **state)
     struct arena arena = {0};
     struct err err = {0};
     struct plan plan = two_replicas(), back = {0};
+    plan.replicas[0].stages[1].dtype = STAGE_DTYPE_FIRST + DTYPE_F8_BLOCK;
+    plan.replicas[1].stages[0].kv_dtype = STAGE_DTYPE_FIRST + DTYPE_F32;
+    plan.why.limits = (struct plan_limit[]){{.name = "core.count", .unit = "devices", .buys = 0.1}};
+    plan.why.n_limits = 1;
     char path[] = "/tmp/shardwright-plan-XXXXXX";
     fclose(fdopen(mkstemp(path), "w"));
     if (!plan_write_file(&plan, path, &err) || !plan_read_file(&back, path, &arena, &err))
@@ -138,6 +142,12 @@ static void written_plans_read_back(void **state)
     assert_true(back.replicas[1].stages[1].step_us == 1234.5678);
     assert_true(back.replicas[0].stages[0].weight_bytes == 123456789);
     assert_int_equal(back.kv_dtype, DTYPE_F32);
+    assert_int_equal(plan_stage_dtype(&back, &back.replicas[0].stages[1]), DTYPE_F8_BLOCK);
+    assert_int_equal(plan_stage_dtype(&back, &back.replicas[0].stages[0]), DTYPE_BF16);
+    assert_int_equal(back.replicas[1].stages[0].kv_dtype, STAGE_DTYPE_FIRST + DTYPE_F32);
+    assert_int_equal(back.replicas[0].stages[0].kv_dtype, STAGE_DTYPE_PLAN);
+    assert_non_null(strstr(plan_show(&back, &arena), " dtype=bf16+f8_block "));
+    assert_true(back.why.n_limits == 1 && back.why.limits[0].buys == 0.1);
     assert_string_equal(back.runners_up[0].why, "memory: full");
     char *a = NULL, *b = NULL;
     assert_true(conf_write(&a, &plan, &plan_table, &arena, &err));

@@ -337,7 +337,8 @@ static void prediction_layers_take_their_parameters_and_a_layer_of_cache(void **
     struct piece all = whole(&model), tail = {30, model.n_layers}, head = {0, 30};
 
     model_facts(&facts, &model);
-    split.dtype = split.kv_dtype = DTYPE_F32; /* gains are f32 in any case: every parameter is 4 bytes */
+    split.dtype = split.kv_dtype =
+            DTYPE_F32; /* gains are f32 in any case: every parameter is 4 bytes */
     int64_t weights = graph_weight_bytes(&model, &split, all);
     int64_t tail_weights = graph_weight_bytes(&model, &split, tail);
     int64_t head_weights = graph_weight_bytes(&model, &split, head);

@@ -205,6 +205,21 @@ static void test_plans_that_cannot_run_are_refused(void **state)
     f.ranks[5] = 0;
     check_refused(&f, 6, "plan.yaml:23:9: rank 0 stands in the plan twice");
     make(&f);
+    f.stages[1].kv_dtype = STAGE_DTYPE_FIRST + DTYPE_F8;
+    check_refused(&f, 6,
+            "plan.yaml:21:9: the stage's KV cache has type f8, expected f32, bf16 or f16: the "
+            "runtime executes no others, `shardwright simulate` does");
+    make(&f);
+    f.plan.dtype = DTYPE_F8_BLOCK;
+    check_refused(&f, 6,
+            "plan.yaml:20:9: the stage's weights have type f8_block, expected f32, bf16 or f16: "
+            "the runtime executes no others, `shardwright simulate` does");
+    make(&f);
+    f.plan.mtp_layers = 1;
+    check_refused(&f, 6,
+            "the plan has memory for 1 multi-token-prediction layers, which the runtime does not "
+            "execute: plan without --mtp");
+    make(&f);
     f.replicas[1].in_flight = 3;
     check_refused(&f, 6, "plan.yaml:11:5: in_flight is 3, expected 1 to the 2 stages there are");
     make(&f);
