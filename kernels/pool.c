@@ -176,8 +176,8 @@ struct pool *pool_open(int threads, int first_cpu, struct err *err)
     }
     allowed_once();
     *pool = (struct pool){.threads = threads, .first_cpu = first_cpu, .workers = workers};
-    /* Awake threads must not keep each other from a CPU. */
-    bool room = (first_cpu < 0 ? 0 : first_cpu) + threads <= CPU_COUNT(&allowed);
+    /* Awake threads must not keep each other, or other ranks, from a CPU. */
+    bool room = first_cpu >= 0 && first_cpu + threads <= CPU_COUNT(&allowed);
     pool->spin_ns = room ? SPIN_NS : 0;
     pthread_mutex_init(&pool->lock, NULL);
     pthread_cond_init(&pool->wake, NULL);

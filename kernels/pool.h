@@ -9,7 +9,8 @@
 
 struct pool;
 
-/* first_cpu counts among the CPUs this process may use; -1 or one that is not there = not pinned. */
+/* first_cpu counts among the CPUs this process may use; -1 or one that is not there = not pinned:
+ * then CPUs may be shared, and threads wait asleep. */
 MUST_CHECK struct pool *pool_open(int threads, int first_cpu, struct err *err);
 void pool_close(struct pool *pool);
 int pool_threads(const struct pool *pool);

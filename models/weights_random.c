@@ -91,28 +91,18 @@ void random_f32(float *out, const struct random_tensor *tensor, int64_t first, i
             out[i] = scale * near_normal(mix(key, first + i));
 }
 
-static void random_half(uint16_t *out, const struct random_tensor *tensor, int64_t first, int64_t n,
-        uint16_t (*narrow)(float value))
-{
-    float part[512];
-
-    while (n > 0) {
-        int64_t m = n < 512 ? n : 512;
-        random_f32(part, tensor, first, m);
-        for (int64_t i = 0; i < m; i++)
-            out[i] = narrow(part[i]);
-        first += m;
-        out += m;
-        n -= m;
+#define RANDOM_HALF(name, narrow)                                                          \
+    void name(uint16_t *out, const struct random_tensor *tensor, int64_t first, int64_t n) \
+    {                                                                                      \
+        float part[512];                                                                   \
+                                                                                           \
+        for (; n > 0; first += 512, out += 512, n -= 512) {                                \
+            int64_t m = n < 512 ? n : 512;                                                 \
+            random_f32(part, tensor, first, m);                                            \
+            for (int64_t i = 0; i < m; i++)                                                \
+                out[i] = narrow(part[i]);                                                  \
+        }                                                                                  \
     }
-}
 
-void random_bf16(uint16_t *out, const struct random_tensor *tensor, int64_t first, int64_t n)
-{
-    random_half(out, tensor, first, n, bf16_narrow);
-}
-
-void random_f16(uint16_t *out, const struct random_tensor *tensor, int64_t first, int64_t n)
-{
-    random_half(out, tensor, first, n, f16_narrow);
-}
+RANDOM_HALF(random_bf16, bf16_narrow)
+RANDOM_HALF(random_f16, f16_narrow)
