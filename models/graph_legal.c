@@ -4,6 +4,11 @@
  */
 #include "models/graph.h"
 
+enum {
+    SCALE_BLOCK =
+            128 /* f8_block: columns that share a scale, as DeepSeek-V3's checkpoints have them */
+};
+
 struct rule {
     bool applies;
     int64_t n; /* things to split */
@@ -49,6 +54,11 @@ static bool kv_legal(const struct model *model, int tp, struct err *err)
             model->kv_heads, model->name);
 }
 
+static int64_t blocks_of(int64_t columns)
+{
+    return (columns + SCALE_BLOCK - 1) / SCALE_BLOCK;
+}
+
 bool graph_legal(const struct model *model, const struct split *split, struct err *err)
 {
     if (!split_sane(split, err) || !layout_legal(model, split, err)
@@ -60,6 +70,8 @@ bool graph_legal(const struct model *model, const struct split *split, struct er
         dense = !model->layers[layer].moe;
     bool moe = model->moe.n > 0, shared = model->moe.shared_inter > 0;
     int within = split->tp * split->attention_dp / split->ep;
+    /* A scale holds for a block of this many columns, and none may be cut. */
+    bool blocks = split->dtype == DTYPE_F8_BLOCK;
     const struct rule rules[] = {
             {true, model->heads, split->tp, "attention heads"},
             {dense, model->inter, split->tp, "columns of the MLP (intermediate_size)"},
@@ -67,6 +79,12 @@ bool graph_legal(const struct model *model, const struct split *split, struct er
             {shared, model->moe.shared_inter, split->tp, "columns of the shared expert"},
             {moe, model->moe.n, split->ep, "experts"},
             {moe, model->moe.inter, within, "columns of an expert"},
+            {blocks && dense, blocks_of(model->inter), split->tp,
+                    "blocks of 128 columns of the MLP"},
+            {blocks && moe, blocks_of(model->moe.inter), within,
+                    "blocks of 128 columns of an expert"},
+            {blocks && shared, blocks_of(model->moe.shared_inter), split->tp,
+                    "blocks of 128 columns of the shared expert"},
             {fixed, graph_k_chunks(model->heads), split->tp,
                     "deterministic chunks of the attention output"},
             {fixed && dense, graph_k_chunks(model->inter), split->tp,

@@ -1,5 +1,5 @@
 /*
- * Local search. The fullest device is relieved by the step that leaves the smallest load among the
+ * Local search for X1. The fullest device is relieved by the step that leaves the smallest load among the
  * devices it touches; when no step helps, a few random swaps shake the placement and the descent starts
  * again. Steps: a share moves; two shares change places; an expert of the fullest device gets one more
  * replica in a free slot, or in the slot of an expert that can do with one less; the fullest device gives

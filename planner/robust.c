@@ -137,7 +137,7 @@ static bool fill(struct pool *pool, struct choice *choice, const struct choice *
     bool *taken = ARENA_NEW(arena, bool, choice->n + worse->n + 1);
     int n_own = choice->n_runners_up < MOST_PLANS ? choice->n_runners_up : MOST_PLANS - 1;
     int n_worse = worse->n_runners_up < MOST_PLANS ? worse->n_runners_up : MOST_PLANS - 1;
-    pool->items = ARENA_NEW(arena, struct entry, 2 * MOST_PLANS);
+    pool->items = ARENA_NEW(arena, struct entry, (int64_t)2 * MOST_PLANS);
     for (int i = -1; i < n_own; i++)
         taken[i < 0 ? choice->chosen : choice->runners_up[i]] = true;
     for (int i = -1; i < n_worse && worse->n > 0; i++) {

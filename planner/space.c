@@ -115,6 +115,11 @@ static bool explain_layouts(const struct planner_input *input, struct err *err)
             split.tp, split.attention_dp, split.threads, group, node);
 }
 
+static int n_types(const struct planner_input *input)
+{
+    return input->n_dtypes > 0 ? input->n_dtypes : 1;
+}
+
 /* The types that stages may have, one after the other. */
 static struct dtype_pair dtypes_of(const struct planner_input *input, int i)
 {
@@ -138,6 +143,23 @@ static void try_layout(struct layout *out, int *n, const struct planner_input *i
         out[(*n)++] = layout;
 }
 
+/* A shape with every ep, and with every type. */
+static void try_experts_and_types(struct layout *out, int *n, const struct planner_input *input,
+        struct split split, struct arena *arena)
+{
+    const int eps[3] = {1, split.tp, split.tp * split.attention_dp};
+    for (int i = 0; i < 3; i++) {
+        if (i > 0 && eps[i] == eps[i - 1])
+            continue;
+        split.ep = eps[i];
+        for (int d = 0; d < n_types(input); d++) {
+            split.dtype = dtypes_of(input, d).weights;
+            split.kv_dtype = dtypes_of(input, d).kv;
+            try_layout(out, n, input, split, arena);
+        }
+    }
+}
+
 bool space_layouts(struct layout **out, int *n, const struct planner_input *input,
         struct arena *arena, struct err *err)
 {
@@ -149,8 +171,7 @@ bool space_layouts(struct layout **out, int *n, const struct planner_input *inpu
     for (int threads = 1; threads <= threads_end; threads++)
         for (int tp = 1; tp * threads <= node; tp++)
             cap += (int64_t)3 * (node / (tp * threads));
-    int n_dtypes = input->n_dtypes > 0 ? input->n_dtypes : 1;
-    *out = ARENA_NEW(arena, struct layout, cap * n_dtypes + 1);
+    *out = ARENA_NEW(arena, struct layout, cap * n_types(input) + 1);
     *n = 0;
     for (int tp = 1; tp <= node; tp++)
         for (int adp = 1; tp * adp <= node; adp++)
@@ -162,17 +183,7 @@ bool space_layouts(struct layout **out, int *n, const struct planner_input *inpu
                         .busy = 1,
                         .deterministic = input->deterministic,
                         .mtp = input->mtp ? input->model->n_mtp : 0};
-                const int eps[3] = {1, tp, tp * adp};
-                for (int i = 0; i < 3; i++) {
-                    if (i > 0 && eps[i] == eps[i - 1])
-                        continue;
-                    split.ep = eps[i];
-                    for (int d = 0; d < n_dtypes; d++) {
-                        split.dtype = dtypes_of(input, d).weights;
-                        split.kv_dtype = dtypes_of(input, d).kv;
-                        try_layout(*out, n, input, split, arena);
-                    }
-                }
+                try_experts_and_types(*out, n, input, split, arena);
             }
     return *n > 0 || explain_layouts(input, err);
 }

@@ -391,6 +391,26 @@ static void bytes_are_the_sum_of_the_lists(void **state)
     assert_int_equal(work[WORK_ROWS], 33 * 2 * 128 * 4);
 }
 
+/* DeepSeek-V3: 18432 = 144 blocks in dense layers, 2048 = 16 in an expert. */
+static void no_block_of_a_scale_is_cut(void **state)
+{
+    (void)state;
+    struct model model = read_model("deepseek-v3");
+    struct err err = {0};
+    struct split legal[] = {split_of(16, 1, 1), split_of(16, 16, 1), split_of(1, 64, 64)};
+    struct split dense = split_of(32, 32, 1);
+
+    for (size_t i = 0; i < sizeof(legal) / sizeof(legal[0]); i++) {
+        legal[i].dtype = DTYPE_F8_BLOCK;
+        assert_true(graph_legal(&model, &legal[i], &err));
+    }
+    dense.dtype = DTYPE_F8;
+    assert_true(graph_legal(&model, &dense, &err));
+    dense.dtype = DTYPE_F8_BLOCK;
+    assert_false(graph_legal(&model, &dense, &err));
+    assert_non_null(strstr(err.text, "144 blocks of 128 columns of the MLP"));
+}
+
 static void illegal_splits_hear_the_rule(void **state)
 {
     (void)state;
@@ -472,6 +492,7 @@ int main(void)
             cmocka_unit_test(weight_bytes_equal_the_facts),
             cmocka_unit_test(prediction_layers_take_their_parameters_and_a_layer_of_cache),
             cmocka_unit_test(bytes_are_the_sum_of_the_lists),
+            cmocka_unit_test(no_block_of_a_scale_is_cut),
             cmocka_unit_test(illegal_splits_hear_the_rule),
             cmocka_unit_test(slices_and_chunks),
     };
