@@ -4,11 +4,14 @@
  * Rank 0 has the database; the others take part in measuring only.
  */
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "cli/cli.h"
+#include "cli/profile_guide.h"
 #include "cli/profile_show.h"
+#include "cli/profile_sink.h"
 #include "cli/provenance.h"
 #include "core/clock.h"
 #include "core/file.h"
@@ -24,6 +27,7 @@ struct options {
     int dtype, kv_dtype;
     int64_t max_tokens, max_seqs, max_len, check, seed;
     double budget_s, point_budget_s;
+    const char *target_error;
     bool dry_run;
 };
 
@@ -53,6 +57,9 @@ static const struct opt opts[] = {
                 .def = "2min", .help = "stop after this long; 0s = when all is measured"},
         {"point-budget", 0, OPT_SECONDS, AT(point_budget_s), .value = "TIME", .min = 1e-3,
                 .max = 3600, .def = "250ms", .help = "at most this long for one point"},
+        {"target-error", 0, OPT_STRING, AT(target_error), .value = "PERCENT",
+                .help = "measure where it matters until sizes predict each other this well, such "
+                        "as 3%, or the budget is spent"},
         {"check", 0, OPT_I64, AT(check), .value = "N", .min = 0, .max = 1e6, .def = "0",
                 .help = "measure N other sizes and tell how well they are predicted"},
         {"seed", 0, OPT_I64, AT(seed), .value = "N", .min = 0, .max = 9e18, .def = "1",
@@ -67,22 +74,6 @@ static const struct opt opts[] = {
         {"dry-run", 0, OPT_FLAG, AT(dry_run), .help = "only say how much there is to measure"},
         {NULL},
 };
-
-/* The database end of the sink; rank 0. */
-struct store {
-    struct db *db;
-    int64_t provenance;
-    const char *device;
-};
-
-static bool store_point(
-        void *self, const struct profile_point *point, const double *samples, struct err *err)
-{
-    struct store *store = self;
-    bool added;
-    return profile_store_add(
-            &added, store->db, store->provenance, store->device, point, samples, false, err);
-}
 
 static bool read_inputs(struct profile_request *request, struct cluster *cluster, struct cli *cli,
         const struct options *options)
@@ -162,53 +153,65 @@ static bool check_machine(const struct profiler_target *target, struct err *err)
     return true;
 }
 
-static bool open_store(struct store *store, struct profile *known, struct cli *cli,
+static bool open_store(struct profile_sink *sink, struct profile *known, struct cli *cli,
         const struct options *options, const char *device)
 {
     struct provenance who;
 
-    store->device = device;
+    sink->device = device;
     if (options->dry_run || options->check > 0) {
         /* Nothing to write yet: a database that is not there is as good as an empty one. */
         if (options->dry_run && access(options->db, F_OK) != 0)
             return true;
-        store->db = db_open(options->db, options->dry_run ? DB_READ : DB_WRITE, cli->err);
+        sink->db = db_open(options->db, options->dry_run ? DB_READ : DB_WRITE, cli->err);
     } else {
-        store->db = db_open(options->db, DB_WRITE, cli->err);
+        sink->db = db_open(options->db, DB_WRITE, cli->err);
     }
-    if (!store->db || !profile_store_read(known, store->db, device, cli->arena, cli->err))
+    if (!sink->db || !profile_store_read(known, sink->db, device, cli->arena, cli->err))
         return false;
     if (options->dry_run)
         return true;
     provenance_of_this(&who, cli->arena);
-    return provenance_store(&store->provenance, store->db, &who, cli->err);
+    return provenance_store(&sink->provenance, sink->db, &who, cli->err);
 }
 
-static bool store_ceilings(
-        struct store *store, const struct profile_summary *summary, struct err *err)
+/* "3%" or "3" */
+static bool read_percent(double *out, const char *text, struct err *err)
 {
-    for (int i = 0; i < summary->n_ceilings; i++) {
-        const struct profiler_ceiling *c = &summary->ceilings[i];
-        struct profile_ceiling row = {c->degree, c->busy, c->peak_flops, c->peak_bytes_per_s};
-        if (!profile_store_ceiling_at(store->db, store->provenance, store->device, &row, err))
-            return false;
-    }
+    char *end;
+    *out = strtod(text, &end) / 100;
+    if (*end == '%')
+        end++;
+    if (end == text || *end != '\0' || !(*out > 0 && *out < 1))
+        return err_set(err, ERR_INPUT,
+                "\"%s\", expected a percentage between 0 and 100, such as 3%%", text);
     return true;
 }
 
 static bool measure(struct profile_request *request, struct cli *cli, struct ranks *ranks,
-        struct store *store, const struct options *options)
+        struct profile_sink *sink, const struct options *options)
 {
-    struct measure_sink sink = {.self = store, .point = store_point};
+    struct measure_sink to = {.self = sink, .point = profile_sink_point};
     struct profile_summary summary;
+    struct profile_guide guide = {.arena = cli->arena};
 
-    if (!profiler_run(&summary, request, ranks, options->dry_run ? NULL : &sink, cli->err))
+    if (options->target_error) {
+        if (!read_percent(&guide.target, options->target_error, cli->err))
+            return err_context(cli->err, "--target-error");
+        for (int64_t i = 0; request->known && i < request->known->n; i++)
+            profile_guide_add(&guide, &request->known->points[i]);
+        request->next = profile_guide_next;
+        request->next_self = &guide;
+        sink->guide = &guide;
+    }
+    if (!profiler_run(&summary, request, ranks, options->dry_run ? NULL : &to, cli->err))
         return false;
     if (ranks_rank(ranks) != 0)
         return true;
-    if (!options->dry_run && !store_ceilings(store, &summary, cli->err))
+    if (!options->dry_run && !profile_sink_ceilings(sink, &summary, cli->err))
         return false;
-    const struct profile_shown shown = {options->db, options->dry_run, options->replay != NULL};
+    const struct profile_shown shown = {options->db, options->dry_run, options->replay != NULL,
+            options->target_error && !options->dry_run ? &guide : NULL};
     if (cli->json)
         profile_show_summary_json(&summary, &shown);
     else
@@ -226,7 +229,7 @@ static bool predict(void *self, const struct op *op, double *us, double *lo_us, 
 }
 
 static bool check(struct profile_request *request, struct cli *cli, struct ranks *ranks,
-        struct store *store, const struct options *options)
+        struct profile_sink *sink, const struct options *options)
 {
     struct check_row rows[CHECK_ROWS];
     int n = 0;
@@ -238,7 +241,7 @@ static bool check(struct profile_request *request, struct cli *cli, struct ranks
             ok = err_set(cli->err, ERR_INPUT,
                     "%s: nothing measured on %s to predict from: run `shardwright profile` without "
                     "--check first",
-                    options->db, store->device);
+                    options->db, sink->device);
         else
             ok = (lookup = lookup_open(request->known, cli->err)) != NULL;
     }
@@ -247,7 +250,7 @@ static bool check(struct profile_request *request, struct cli *cli, struct ranks
          && profiler_check(rows, &n, request, &sizes, ranks, cli->err);
     int64_t now = clock_wall_s();
     for (int i = 0; ok && i < n; i++) {
-        struct check_store_row row = {.device = store->device,
+        struct check_store_row row = {.device = sink->device,
                 .op_kind = op_kind_names[rows[i].kind],
                 .size_class = profile_show_class(rows[i].size_class),
                 .n = rows[i].n,
@@ -259,7 +262,7 @@ static bool check(struct profile_request *request, struct cli *cli, struct ranks
                 .bias = rows[i].bias,
                 .coverage = rows[i].coverage,
                 .noise = rows[i].noise};
-        ok = check_store_add(store->db, store->provenance, &row, cli->err);
+        ok = check_store_add(sink->db, sink->provenance, &row, cli->err);
     }
     if (ok && leads) {
         if (cli->json)
@@ -276,7 +279,7 @@ static bool measure_kind(struct profile_request *request, const struct profiler_
         struct cli *cli, struct ranks *ranks, const struct options *options)
 {
     struct profile known = {0};
-    struct store store = {0};
+    struct profile_sink sink = {0};
     const struct source_layout *at = &target->layout;
     int rank = ranks_rank(ranks), here = rank - at->first;
     bool mine = here >= 0 && here < at->machines * at->devices;
@@ -286,13 +289,13 @@ static bool measure_kind(struct profile_request *request, const struct profiler_
     if (mine && !options->dry_run && !options->replay)
         ok = check_machine(target, cli->err);
     if (rank == 0)
-        ok = ok && open_store(&store, &known, cli, options, target->kind->name);
+        ok = ok && open_store(&sink, &known, cli, options, target->kind->name);
     ok = ranks_agree(ranks, ok, cli->err);
     request->known = rank == 0 ? &known : NULL;
     if (ok)
-        ok = options->check > 0 ? check(request, cli, ranks, &store, options)
-                                : measure(request, cli, ranks, &store, options);
-    db_close(store.db);
+        ok = options->check > 0 ? check(request, cli, ranks, &sink, options)
+                                : measure(request, cli, ranks, &sink, options);
+    db_close(sink.db);
     request->known = NULL;
     return ok;
 }
@@ -346,6 +349,12 @@ const struct command command_profile = {
                 "that a killed run loses nothing and the same command goes on where it stopped. "
                 "Sizes are "
                 "ordered so that a budget that runs out leaves a coarse profile of everything.\n"
+                "\n"
+                "With --target-error, coarse sizes are measured first. Then those points are "
+                "measured "
+                "again, or get neighbours, that the others predict worst, weighted by their share "
+                "of a step's time, until the weighted mean error is reached or the budget is "
+                "spent; which of the two, and which kinds of op are worst, is printed.\n"
                 "\n"
                 "--check measures sizes that the grid does not contain and prints, per kind of op, "
                 "how far the "

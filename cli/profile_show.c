@@ -4,6 +4,37 @@
 
 #include "core/json.h"
 
+static void put_guide(struct json_writer *w, const struct profile_guide *guide)
+{
+    json_put_double(w, "target_error", guide->target);
+    json_put_double(w, "error", guide->error);
+    json_put_bool(w, "reached", guide->reached);
+    json_array_begin(w, "kinds");
+    for (int i = 0; i < guide->n_kinds; i++) {
+        json_object_begin(w, NULL);
+        json_put_string(w, "kind", op_kind_names[guide->kinds[i].kind]);
+        json_put_int(w, "points", guide->kinds[i].n);
+        json_put_double(w, "share", guide->kinds[i].share);
+        json_put_double(w, "error", guide->kinds[i].error);
+        json_end(w);
+    }
+    json_end(w);
+}
+
+static void show_guide(const struct profile_guide *guide)
+{
+    enum {
+        WORST = 5
+    };
+    printf("sizes predict each other to %.1f %% (wanted: %.3g %%): %s\n", guide->error * 100,
+            guide->target * 100,
+            guide->reached ? "reached" : "not reached; the same command goes on");
+    for (int i = 0; i < guide->n_kinds && i < WORST; i++)
+        printf("%s%-18s %5.1f %% off, %4.1f %% of a step's time\n", i == 0 ? "worst: " : "       ",
+                op_kind_names[guide->kinds[i].kind], guide->kinds[i].error * 100,
+                guide->kinds[i].share * 100);
+}
+
 void profile_show_summary_json(const struct profile_summary *s, const struct profile_shown *options)
 {
     struct json_writer w = {.pretty = true};
@@ -18,6 +49,10 @@ void profile_show_summary_json(const struct profile_summary *s, const struct pro
     json_put_int(&w, "disturbed", s->disturbed);
     json_put_double(&w, "estimate_s", s->estimate_s);
     json_put_double(&w, "seconds", s->seconds);
+    if (options->guide) {
+        json_put_int(&w, "guided", s->guided);
+        put_guide(&w, options->guide);
+    }
     json_array_begin(&w, "ceilings");
     for (int i = 0; i < s->n_ceilings; i++) {
         json_object_begin(&w, NULL);
@@ -42,7 +77,9 @@ void profile_show_summary(const struct profile_summary *s, const struct profile_
         return;
     }
     printf(", %lld measured in %.1f s\n", (long long)s->measured, s->seconds);
-    if (s->left > 0)
+    if (options->guide)
+        show_guide(options->guide);
+    else if (s->left > 0)
         printf("%lld left when the budget was spent; the same command goes on with them\n",
                 (long long)s->left);
     if (s->skipped > 0)

@@ -4,11 +4,13 @@
 #ifndef CLI_PROFILE_SHOW_H
 #define CLI_PROFILE_SHOW_H
 
+#include "cli/profile_guide.h"
 #include "profiler/profiler.h"
 
 struct profile_shown {
     const char *db;
     bool dry_run, replay;
+    const struct profile_guide *guide; /* NULL = no error was asked for */
 };
 
 void profile_show_summary(const struct profile_summary *s, const struct profile_shown *options);

@@ -1,5 +1,6 @@
 /*
- * How sizes are joined, by kind (docs/method.md, design decision 5; measured there on 35,000 GEMMs):
+ * How sizes are usually joined, by kind (docs/method.md, design decision 5; measured there on 35,000 GEMMs). Where
+ * points that are left out are met better by another way, that one is taken (fit_width.c):
  *   gemm, lm_head, expert_gemm   log time, piecewise linear in log m
  *   attention_prefill (and mla)  utilisation (time / roofline), bilinear in the logs of both lengths:
  *                                exact for work that grows with q * kv, unlike time or its root
@@ -17,17 +18,11 @@
 #define WIDEN_BETWEEN 0.04
 #define WIDEN_EDGE    0.30
 
-enum join {
-    JOIN_LOG,
-    JOIN_LINEAR,
-    JOIN_UTILISATION
-};
-
-static enum join join_of(enum op_kind kind)
+enum fit_join fit_usual_join(enum op_kind kind)
 {
     if (kind == OP_GEMM || kind == OP_LM_HEAD || kind == OP_EXPERT_GEMM)
-        return JOIN_LOG;
-    return op_is_prefill(kind) ? JOIN_UTILISATION : JOIN_LINEAR;
+        return FIT_LOG;
+    return op_is_prefill(kind) ? FIT_UTILISATION : FIT_LINEAR;
 }
 
 static int size_dims(enum op_kind kind)
@@ -106,23 +101,28 @@ struct anchor {
     struct cost cost;
 };
 
+/* The way that the sizes of a site are joined, and the ceilings of its layout. */
+struct how {
+    const struct roof *roof;
+    enum fit_join join;
+};
+
 static struct cost between(const struct anchor *a, const struct anchor *b, int dim,
-        const struct op *op, const struct roof *roof)
+        const struct op *op, const struct how *how)
 {
-    enum join join = join_of(op->kind);
     double x0 = (double)a->op.dim[dim];
     double x1 = (double)b->op.dim[dim];
     double x = (double)op->dim[dim];
-    double t = join == JOIN_LINEAR ? (x - x0) / (x1 - x0) : log(x / x0) / log(x1 / x0);
+    double t = how->join == FIT_LINEAR ? (x - x0) / (x1 - x0) : log(x / x0) / log(x1 / x0);
     double us;
-    if (join == JOIN_LOG) {
+    if (how->join == FIT_LOG) {
         us = exp(log(a->cost.us) + t * (log(b->cost.us) - log(a->cost.us)));
-    } else if (join == JOIN_LINEAR) {
+    } else if (how->join == FIT_LINEAR) {
         us = a->cost.us + t * (b->cost.us - a->cost.us);
     } else {
-        double u0 = a->cost.us / fit_roof_us(&a->op, roof);
-        double u1 = b->cost.us / fit_roof_us(&b->op, roof);
-        us = (u0 + t * (u1 - u0)) * fit_roof_us(op, roof);
+        double u0 = a->cost.us / fit_roof_us(&a->op, how->roof);
+        double u1 = b->cost.us / fit_roof_us(&b->op, how->roof);
+        us = (u0 + t * (u1 - u0)) * fit_roof_us(op, how->roof);
     }
     double lo = fmin(a->cost.lo_us / a->cost.us, b->cost.lo_us / b->cost.us);
     double hi = fmax(a->cost.hi_us / a->cost.us, b->cost.hi_us / b->cost.us);
@@ -135,17 +135,17 @@ static struct cost between(const struct anchor *a, const struct anchor *b, int d
 
 /* One anchor, past the edge of the grid along a dimension. */
 static struct cost beyond(
-        const struct anchor *a, int dim, const struct op *op, const struct roof *roof)
+        const struct anchor *a, int dim, const struct op *op, const struct how *how)
 {
     /* Below its smallest size a collective is all latency. */
     if (op_is_collective(op->kind) && op->dim[dim] < a->op.dim[dim])
         return past_edge(a->cost, 1);
-    return past_edge(a->cost, fit_roof_us(op, roof) / fit_roof_us(&a->op, roof));
+    return past_edge(a->cost, fit_roof_us(op, how->roof) / fit_roof_us(&a->op, how->roof));
 }
 
 /* Along one dimension over n points whose sizes ascend in it; op has its other sizes from the points. */
 static struct cost along(const struct profile_point *points, int64_t n, int dim,
-        const struct op *op, const struct roof *roof)
+        const struct op *op, const struct how *how)
 {
     int64_t lo = 0;
     int64_t hi = n;
@@ -165,22 +165,22 @@ static struct cost along(const struct profile_point *points, int64_t n, int dim,
     if (lo > 0)
         before = (struct anchor){points[lo - 1].op, cost_of(&points[lo - 1])};
     if (lo == n)
-        return beyond(&before, dim, op, roof);
+        return beyond(&before, dim, op, how);
     if (lo == 0)
-        return beyond(&after, dim, op, roof);
-    return between(&before, &after, dim, op, roof);
+        return beyond(&after, dim, op, how);
+    return between(&before, &after, dim, op, how);
 }
 
 /* The op with the first size of a row of points, and its cost there. */
 static struct anchor row_anchor(
-        const struct profile_point *points, int64_t n, const struct op *op, const struct roof *roof)
+        const struct profile_point *points, int64_t n, const struct op *op, const struct how *how)
 {
     struct anchor anchor = {.op = *op};
     anchor.op.dim[0] = points->op.dim[0];
     /* Keys include the queries of the step. */
     if (op_is_prefill(op->kind) && anchor.op.dim[1] < anchor.op.dim[0])
         anchor.op.dim[1] = anchor.op.dim[0];
-    anchor.cost = along(points, n, 1, &anchor.op, roof);
+    anchor.cost = along(points, n, 1, &anchor.op, how);
     return anchor;
 }
 
@@ -223,24 +223,26 @@ static void rows_around(
 
 struct cost fit_site_cost(const struct fit_site *site, const struct op *op, const struct roof *roof)
 {
+    const struct how with = {roof, site->join};
+    const struct how *how = &with;
     struct row before;
     struct row after;
     if (size_dims(op->kind) == 1)
-        return along(site->points, site->n, 0, op, roof);
+        return along(site->points, site->n, 0, op, how);
     rows_around(&before, &after, site, op);
     struct anchor above = {0};
     struct anchor below = {0};
     if (after.points != NULL)
-        above = row_anchor(after.points, after.n, op, roof);
+        above = row_anchor(after.points, after.n, op, how);
     if (above.cost.us > 0 && above.op.dim[0] == op->dim[0])
         return above.cost;
     if (before.points != NULL)
-        below = row_anchor(before.points, before.n, op, roof);
+        below = row_anchor(before.points, before.n, op, how);
     if (after.points == NULL)
-        return beyond(&below, 0, op, roof);
+        return beyond(&below, 0, op, how);
     if (before.points == NULL)
-        return beyond(&above, 0, op, roof);
-    return between(&below, &above, 0, op, roof);
+        return beyond(&above, 0, op, how);
+    return between(&below, &above, 0, op, how);
 }
 
 double fit_distance(const struct op *a, const struct op *b)

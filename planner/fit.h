@@ -13,9 +13,19 @@ struct roof {
     double flop_per_us, bytes_per_us;
 };
 
+/* What is taken to be straight between two sizes. */
+enum fit_join {
+    FIT_LOG,         /* log time over log size */
+    FIT_LINEAR,      /* time over size */
+    FIT_UTILISATION, /* time / roofline over log size */
+    FIT_JOINS
+};
+enum fit_join fit_usual_join(enum op_kind kind);
+
 struct fit_site {
     const struct profile_point *points; /* ascending by size */
     int64_t n;
+    enum fit_join join;
 };
 
 /* Order of sites: everything but the size. */

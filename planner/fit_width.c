@@ -12,6 +12,8 @@ enum {
 };
 /* Half width where too few points can be left out. */
 #define UNKNOWN 0.10
+/* The usual join is left for one whose errors are smaller than these times its own. */
+#define USUAL 0.9
 
 /* The sizes of a site along one dimension, ascending. */
 struct scale {
@@ -69,7 +71,7 @@ static bool left_out(double *error, struct leaver *leaver, int64_t point, int64_
         const struct roof *roof)
 {
     const struct profile_point *truth = &leaver->site->points[point];
-    struct fit_site rest = {leaver->rest, 0};
+    struct fit_site rest = {leaver->rest, 0, leaver->site->join};
     for (int64_t i = 0; i < leaver->site->n; i++) {
         bool out = false;
         for (int d = 0; d < leaver->n_dims; d++)
@@ -86,15 +88,19 @@ static bool left_out(double *error, struct leaver *leaver, int64_t point, int64_
     return cost.source == COST_INTERPOLATED && isfinite(*error);
 }
 
-bool fit_left_out(double *error, const struct fit_site *site, int64_t point,
-        const struct roof *roof, struct arena *arena)
+int64_t fit_left_out(struct left_out *out, const struct fit_site *site, const struct roof *roof)
 {
+    struct arena arena = {0};
     struct leaver leaver;
-    leaver_init(&leaver, site, arena);
-    bool known = left_out(error, &leaver, point, 0, roof);
-    if (known)
-        *error = exp(*error) - 1;
-    return known;
+    int64_t n = 0;
+    leaver_init(&leaver, site, &arena);
+    for (int64_t i = 0; i < site->n; i++) {
+        double error;
+        if (left_out(&error, &leaver, i, 0, roof))
+            out[n++] = (struct left_out){&site->points[i], exp(error) - 1};
+    }
+    arena_free(&arena);
+    return n;
 }
 
 struct errors {
@@ -156,32 +162,59 @@ static double shrink_of(struct gathered *gathered)
     return sqrt((1 - bending) * 10 / 9 + bending / 16);
 }
 
-static void learn_kind(double frac[COST_CLASSES], const struct fit_site *sites, int64_t n,
+static void gathered_init(struct gathered *gathered, struct arena *arena)
+{
+    struct errors *each[] = {&gathered->of[COST_SHORT], &gathered->of[COST_MEDIUM],
+            &gathered->of[COST_LONG], &gathered->all, &gathered->near, &gathered->far};
+    for (size_t i = 0; i < sizeof each / sizeof *each; i++)
+        *each[i] = (struct errors){ARENA_NEW(arena, double, MOST_PER_KIND), 0};
+}
+
+/* Errors of the sites of a kind, joined as they say. */
+static void gather(struct gathered *gathered, const struct fit_site *sites, int64_t n,
         struct roof (*roof_of)(const void *self, const struct op *op), const void *self)
 {
-    struct arena arena = {0};
-    struct gathered gathered;
-    struct errors *each[] = {&gathered.of[COST_SHORT], &gathered.of[COST_MEDIUM],
-            &gathered.of[COST_LONG], &gathered.all, &gathered.near, &gathered.far};
     int64_t points = 0;
-    for (size_t i = 0; i < sizeof each / sizeof *each; i++)
-        *each[i] = (struct errors){ARENA_NEW(&arena, double, MOST_PER_KIND), 0};
     for (int64_t s = 0; s < n; s++)
         points += sites[s].n;
     int64_t stride = points / MOST_PER_KIND + 1;
     for (int64_t s = 0; s < n; s++) {
         const struct roof roof = roof_of(self, &sites[s].points->op);
         if (sites[s].n > 2)
-            gather_site(&gathered, &sites[s], &roof, stride < sites[s].n / 4 ? stride : 1);
+            gather_site(gathered, &sites[s], &roof, stride < sites[s].n / 4 ? stride : 1);
     }
-    double shrink = shrink_of(&gathered);
-    double all = conformal_width(gathered.all.frac, gathered.all.n, UNKNOWN / shrink);
+}
+
+static void learn_kind(double frac[COST_CLASSES], struct fit_site *sites, int64_t n,
+        struct roof (*roof_of)(const void *self, const struct op *op), const void *self)
+{
+    struct arena arena = {0};
+    struct gathered gathered[FIT_JOINS];
+    enum fit_join usual = fit_usual_join(sites->points->op.kind);
+    enum fit_join best = usual;
+    double least = HUGE_VAL;
+    for (int j = 0; j < FIT_JOINS; j++) {
+        for (int64_t s = 0; s < n; s++)
+            sites[s].join = (enum fit_join)j;
+        gathered_init(&gathered[j], &arena);
+        gather(&gathered[j], sites, n, roof_of, self);
+        double error = median(&gathered[j].all) * (j == (int)usual ? USUAL : 1);
+        if (gathered[j].all.n >= CONFORMAL_LEAST && error < least) {
+            best = (enum fit_join)j;
+            least = error;
+        }
+    }
+    for (int64_t s = 0; s < n; s++)
+        sites[s].join = best;
+    struct gathered *with = &gathered[best];
+    double shrink = shrink_of(with);
+    double all = conformal_width(with->all.frac, with->all.n, UNKNOWN / shrink);
     for (int c = 0; c < COST_CLASSES; c++)
-        frac[c] = conformal_width(gathered.of[c].frac, gathered.of[c].n, all) * shrink;
+        frac[c] = conformal_width(with->of[c].frac, with->of[c].n, all) * shrink;
     arena_free(&arena);
 }
 
-void fit_widths_learn(struct fit_widths *out, const struct fit_site *sites, int64_t n,
+void fit_widths_learn(struct fit_widths *out, struct fit_site *sites, int64_t n,
         struct roof (*roof_of)(const void *self, const struct op *op), const void *self)
 {
     for (int k = 0; k < OP_KIND_COUNT; k++)

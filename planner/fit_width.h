@@ -15,15 +15,14 @@ struct fit_widths {
     double frac[OP_KIND_COUNT][COST_CLASSES]; /* half widths of ln(true / predicted) */
 };
 
-/* roof_of: ceilings of an op's layout. */
-void fit_widths_learn(struct fit_widths *out, const struct fit_site *sites, int64_t n,
+/* roof_of: ceilings of an op's layout. Sets the sites' joins too: the usual one of their kind, unless another one has
+ * errors that are smaller by a tenth. */
+void fit_widths_learn(struct fit_widths *out, struct fit_site *sites, int64_t n,
         struct roof (*roof_of)(const void *self, const struct op *op), const void *self);
 /* Sets the interval of a figure that was not measured itself; one past the edge of its site keeps the wider one. */
 void fit_widths_apply(const struct fit_widths *widths, struct cost *cost, enum op_kind kind);
 
-/* Relative error, predicted / measured - 1, at a point that is left out of its site with its row and column; the
- * point is not changed. false: nothing is left on both sides of it. */
-bool fit_left_out(double *error, const struct fit_site *site, int64_t point,
-        const struct roof *roof, struct arena *arena);
+/* Of every point with others on both sides; out has room for all of the site. Returns how many. */
+int64_t fit_left_out(struct left_out *out, const struct fit_site *site, const struct roof *roof);
 
 #endif

@@ -89,7 +89,8 @@ static void learn_sites(struct lookup *lookup, const struct profile_point *point
         if (last != NULL && fit_compare_sites(&last->points->op, &points[i].op) == 0)
             last->n++;
         else
-            lookup->sites[lookup->n_sites++] = (struct fit_site){.points = &points[i], .n = 1};
+            lookup->sites[lookup->n_sites++] = (struct fit_site){
+                    .points = &points[i], .n = 1, .join = fit_usual_join(points[i].op.kind)};
     }
 }
 
@@ -371,4 +372,18 @@ struct cost lookup_cost(struct lookup *lookup, const struct op *op)
 bool lookup_has_imported(const struct lookup *lookup, enum op_kind kind)
 {
     return imported_have(lookup->imported, kind);
+}
+
+int64_t lookup_left_out(struct left_out **out, const struct lookup *lookup, struct arena *arena)
+{
+    int64_t room = 0;
+    int64_t n = 0;
+    for (int64_t s = 0; s < lookup->n_sites; s++)
+        room += lookup->sites[s].n;
+    *out = ARENA_NEW(arena, struct left_out, room + 1);
+    for (int64_t s = 0; s < lookup->n_sites; s++) {
+        const struct roof roof = roof_of(lookup, &lookup->sites[s].points->op);
+        n += fit_left_out(*out + n, &lookup->sites[s], &roof);
+    }
+    return n;
 }

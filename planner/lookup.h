@@ -12,6 +12,7 @@
 #ifndef PLANNER_LOOKUP_H
 #define PLANNER_LOOKUP_H
 
+#include "core/arena.h"
 #include "core/spec/profile.h"
 
 struct cost {
@@ -35,6 +36,14 @@ MUST_CHECK struct lookup *lookup_open_device(
 void lookup_close(struct lookup *lookup);
 /* Exact, else interpolated, else a roofline figure (estimated). Memoises: not for several threads. */
 struct cost lookup_cost(struct lookup *lookup, const struct op *op);
+/* A measured point, and how far off the others would be there: predicted / measured - 1 where it is left out with its
+ * row and column of the site (fit_width.h). */
+struct left_out {
+    const struct profile_point *point;
+    double error;
+};
+/* All points with others on both sides, by site; returns how many. */
+int64_t lookup_left_out(struct left_out **out, const struct lookup *lookup, struct arena *arena);
 /* The least time the ceilings allow for an op: arithmetic against traffic. Which one it is, in *memory. */
 double lookup_roof_us(const struct lookup *lookup, const struct op *op, bool *memory);
 /* Whether ceilings are known, by measurement or from the device. */

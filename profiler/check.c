@@ -159,16 +159,14 @@ static bool measure(struct check *check, const struct source *source, struct err
     return true;
 }
 
-/* The mean of the passes that were not disturbed; 0 = none. */
+/* The quicker of the passes that were not disturbed, because disturbance only adds; 0 = none. */
 static double measured_us(const struct drawn *drawn)
 {
-    double sum = 0;
-    int n = 0;
-    for (int pass = 0; pass < PASSES; pass++) {
-        sum += drawn->us[pass];
-        n += drawn->us[pass] > 0;
-    }
-    return n > 0 ? sum / n : 0;
+    double least = 0;
+    for (int pass = 0; pass < PASSES; pass++)
+        if (drawn->us[pass] > 0 && (least <= 0 || drawn->us[pass] < least))
+            least = drawn->us[pass];
+    return least;
 }
 
 /* One row of the table: shapes of a kind, and of a class unless that is COST_CLASSES. */

@@ -28,58 +28,27 @@ struct builder {
     int devices, machines;     /* one of one alone has nobody to send to */
 };
 
-static void add(struct builder *b, const struct op *op, int level)
+double points_typical_s(const struct op *op)
+{
+    const double flops = 4e10 * op->degree, bytes_per_s = 1e10;
+    if (op_is_collective(op->kind))
+        return 5e-6 + op_bytes(op) / 2e9;
+    return 2e-6 + op_flop(op) / flops + op_bytes(op) / bytes_per_s;
+}
+
+static void add_share(struct builder *b, const struct op *op, int level, double share)
 {
     if (b->n == b->most) {
         int64_t more = b->most * 2 + 1024;
         b->items = arena_grow(b->arena, b->items, b->most, more, sizeof *b->items);
         b->most = more;
     }
-    b->items[b->n++] = (struct want){*op, level < FINEST ? level : FINEST};
+    b->items[b->n++] = (struct want){*op, level < FINEST ? level : FINEST, share};
 }
 
-static bool power_of_two(int64_t n)
+static void add(struct builder *b, const struct op *op, int level)
 {
-    return (n & (n - 1)) == 0;
-}
-
-/* 1 8 32 128 512 ... first, the other powers of two next, 3/2 of them last. */
-static int size_level(int64_t size)
-{
-    if (size == 1 || size == 8 || size == 32)
-        return 0;
-    if (!power_of_two(size))
-        return 2;
-    int log = 0;
-    while (size > 1) {
-        size /= 2;
-        log++;
-    }
-    return log >= 7 && log % 2 == 1 ? 0 : 1;
-}
-
-int points_sizes(struct size_level out[POINTS_SIZES], int64_t max)
-{
-    int n = 0;
-    for (int64_t size = 1; size < max && n < POINTS_SIZES - 2; size *= 2) {
-        out[n++] = (struct size_level){size, size_level(size)};
-        if (size >= 2 && size * 3 / 2 < max)
-            out[n++] = (struct size_level){size * 3 / 2, size_level(size * 3 / 2)};
-    }
-    out[n++] = (struct size_level){max, 0};
-    return n;
-}
-
-/* Lengths of caches: coarser than rows, costs are nearly straight lines over them. */
-static int length_sizes(struct size_level out[POINTS_SIZES], int64_t max)
-{
-    int n = 0;
-    for (int64_t size = 16; size < max && n < POINTS_SIZES - 1; size *= 2) {
-        int level = size == 64 || size == 512 || size == 4096 || size == 32768 ? 0 : 1;
-        out[n++] = (struct size_level){size, size < 64 ? 2 : level};
-    }
-    out[n++] = (struct size_level){max, 0};
-    return n;
+    add_share(b, op, level, 0);
 }
 
 static void add_step(struct builder *b, const struct split *split, const struct step_shape *shape,
@@ -88,9 +57,13 @@ static void add_step(struct builder *b, const struct split *split, const struct 
     struct graph_op ops[MOST_OPS];
     struct piece whole = {0, b->model->n_layers};
     int n = graph_step(ops, MOST_OPS, b->model, split, whole, shape);
+    double step_s = 0;
+    for (int i = 0; i < n && i < MOST_OPS; i++)
+        step_s += (double)ops[i].count * points_typical_s(&ops[i].op);
     for (int i = 0; i < n && i < MOST_OPS; i++)
         if (!attention || op_is_attention(ops[i].op.kind))
-            add(b, &ops[i].op, level);
+            add_share(b, &ops[i].op, level,
+                    (double)ops[i].count * points_typical_s(&ops[i].op) / step_s);
 }
 
 /* Products on both sides of the edge of their kernels. */
@@ -138,7 +111,7 @@ static void add_decode(struct builder *b, const struct split *split, int later)
 {
     struct size_level batches[POINTS_SIZES], lengths[POINTS_SIZES];
     int n_batches = points_sizes(batches, b->request->max_seqs);
-    int n_lengths = length_sizes(lengths, b->request->max_len);
+    int n_lengths = points_lengths(lengths, b->request->max_len);
     for (int i = 0; i < n_batches; i++) {
         for (int j = 0; j < n_lengths; j++) {
             int level = batches[i].level > lengths[j].level ? batches[i].level : lengths[j].level;
@@ -161,7 +134,7 @@ static void add_prefill(struct builder *b, const struct split *split, int later)
     int64_t longest = b->request->max_tokens < b->request->max_len ? b->request->max_tokens
                                                                    : b->request->max_len;
     int n_chunks = points_sizes(chunks, longest),
-        n_lengths = length_sizes(lengths, b->request->max_len);
+        n_lengths = points_lengths(lengths, b->request->max_len);
     for (int i = 0; i < n_chunks; i++) {
         int64_t q = chunks[i].size;
         if (chunks[i].level == 2 && q < 48)
@@ -170,7 +143,8 @@ static void add_prefill(struct builder *b, const struct split *split, int later)
             struct seq_shape seq = {q, j < 0 ? q : lengths[j].size};
             if (j >= 0 && seq.kv_len <= q)
                 continue;
-            int level = j < 0 ? 0 : lengths[j].level + 1;
+            /* Its own length and the longest come first, so that all others lie between. */
+            int level = j < 0 || j == n_lengths - 1 ? 0 : lengths[j].level + 1;
             level = chunks[i].level > level ? chunks[i].level : level;
             struct step_shape shape = {
                     .tokens = q, .group_tokens = q, .prefill = &seq, .n_prefill = 1};
@@ -235,14 +209,16 @@ static void add_ceilings(struct builder *b, int threads, int busy)
     add(b, &op, 0);
 }
 
-/* Plans ask for these sizes first; the rest comes last. */
+/* Every fourth size of every kind soon, so that none is ever guessed; then the others that plans ask for. */
 static int exchange_level(enum op_kind kind, int64_t bytes, int64_t most)
 {
-    int64_t least = kind == OP_ALL_REDUCE ? 1024 : 16;
-    int64_t end = kind == OP_BROADCAST ? 1 << 16 : most;
-    if (kind == OP_REDUCE_SCATTER || kind == OP_ALL_TO_ALL || bytes < least || bytes > end)
-        return FINEST;
-    return bytes <= 1024 ? 1 : 2;
+    bool asked = kind != OP_REDUCE_SCATTER && kind != OP_BROADCAST;
+    int64_t coarse = 16;
+    while (coarse < bytes)
+        coarse *= 64;
+    if (coarse == bytes || bytes * 4 > most)
+        return 1;
+    return asked && bytes >= 16 ? 2 : FINEST;
 }
 
 /* Sizes between those of the models, for lookups of other plans: requests, samples, results. All kinds from 8
@@ -383,6 +359,8 @@ bool points_of(struct points *out, const struct profile_request *request, struct
     for (int64_t i = 0; i < b.n; i++)
         if (kept == 0 || op_compare(&b.items[kept - 1].op, &b.items[i].op) != 0)
             b.items[kept++] = b.items[i];
+        else if (b.items[i].share > b.items[kept - 1].share)
+            b.items[kept - 1].share = b.items[i].share;
     qsort(b.items, (size_t)kept, sizeof *b.items, by_use);
     out->items = b.items;
     out->n = kept;

@@ -13,6 +13,7 @@
 struct want {
     struct op op;
     int level;
+    double share; /* of a step's time by typical rates, the largest of the steps that have it; 0 = in none */
 };
 
 struct points {
@@ -24,6 +25,8 @@ enum {
     POINTS_LEVELS = 4
 };
 
+/* What an op takes at typical rates of a core, before anything is known. */
+double points_typical_s(const struct op *op);
 MUST_CHECK bool points_of(struct points *out, const struct profile_request *request,
         struct arena *arena, struct err *err);
 /* Sizes 1 .. max of the grid with their levels; max itself is among them. Returns how many. */
@@ -35,5 +38,8 @@ enum {
     POINTS_SIZES = 64
 };
 int points_sizes(struct size_level out[POINTS_SIZES], int64_t max);
+/* Lengths of caches, 16 .. max: coarser than rows, because costs are nearly straight lines over them. The shortest
+ * and the longest come first, so that everything lies between. */
+int points_lengths(struct size_level out[POINTS_SIZES], int64_t max);
 
 #endif

@@ -16,7 +16,15 @@ static const double overhead_s = 2e-3;
 /* A point gets more than its even share of what is left, because many stop early. */
 static const double share_factor = 2.5;
 
+enum {
+    GUIDED_FROM = 2, /* levels from here on are asked for by request->next */
+    GUIDED = 32      /* ops that it names at a time */
+};
+/* Where it names them, the levels before take at most this share of the budget. */
+static const double before_guide = 0.6;
+
 struct work {
+    const struct points *points;
     const struct want *const *wants; /* to do */
     int64_t n;
     const struct profile_request *request;
@@ -31,19 +39,10 @@ static double seconds_since(int64_t begin_ns)
     return (double)(clock_now_ns() - begin_ns) * 1e-9;
 }
 
-/* From typical rates of a core, for the estimate and for shares of the budget; measured ones come later. */
-static double roofline_s(const struct op *op)
-{
-    const double flops = 4e10 * op->degree, bytes_per_s = 1e10;
-    if (op_is_collective(op->kind))
-        return 5e-6 + op_bytes(op) / 2e9;
-    return 2e-6 + op_flop(op) / flops + op_bytes(op) / bytes_per_s;
-}
-
 static double point_estimate_s(const struct op *op, double point_budget_s)
 {
     const double fill_bytes_per_s = 2e9;
-    double once = roofline_s(op), samples = 14 * once;
+    double once = points_typical_s(op), samples = 14 * once;
     double cap = fmax(point_budget_s, 5 * once);
     double setup =
             op_is_collective(op->kind) ? 0 : (double)session_case_bytes(op) / fill_bytes_per_s;
@@ -85,6 +84,10 @@ static void plan_work(struct work *work, const struct points *points, struct are
         if (point) {
             work->summary->known++;
             learn_ceiling(work->summary, point);
+            continue;
+        }
+        if (work->request->next && points->items[i].level >= GUIDED_FROM) {
+            work->summary->left++;
             continue;
         }
         todo[work->n++] = &points->items[i];
@@ -133,18 +136,31 @@ static void log_point(const struct trial_result *result, enum source_answer answ
         log_line(LOG_DEBUG, "%s: left out", op_show(text, &p->op));
 }
 
+static bool measure_one(struct work *work, const struct source *source, const struct op *op,
+        const struct trial_limits *limits, struct err *err)
+{
+    struct arena arena = {0};
+    struct trial_result result;
+    int64_t begin_ns = clock_now_ns();
+    enum source_answer answer = trial_run(&result, source, op, limits, &arena, err);
+    bool ok = answer == SOURCE_SKIP || (answer == SOURCE_OK && deliver(work, &result, err));
+    if (ok) /* after it was delivered: what is said to be measured is stored */
+        log_point(&result, answer, seconds_since(begin_ns));
+    work->summary->skipped += answer == SOURCE_SKIP;
+    arena_free(&arena);
+    return ok;
+}
+
 static bool measure_all(struct work *work, const struct source *source, struct err *err)
 {
-    double budget_s = work->request->budget_s;
+    double budget_s = work->request->budget_s * (work->request->next ? before_guide : 1);
 
     for (int64_t i = 0; i < work->n; i++) {
-        struct arena arena = {0};
-        struct trial_result result;
         struct trial_limits limits = limits_for(work, i);
         double spent_s = seconds_since(work->begin_ns);
 
         if (budget_s > 0 && spent_s >= budget_s) {
-            work->summary->left = work->n - i;
+            work->summary->left += work->n - i;
             return true;
         }
         double eta_s =
@@ -152,15 +168,36 @@ static bool measure_all(struct work *work, const struct source *source, struct e
         if (budget_s > 0)
             eta_s = fmin(eta_s, budget_s - spent_s);
         log_progress("measuring", i, work->n, eta_s);
-        enum source_answer answer =
-                trial_run(&result, source, &work->wants[i]->op, &limits, &arena, err);
-        bool ok = answer == SOURCE_SKIP || (answer == SOURCE_OK && deliver(work, &result, err));
-        if (ok) /* after it was delivered: what is said to be measured is stored */
-            log_point(&result, answer, seconds_since(work->begin_ns) - spent_s);
-        work->summary->skipped += answer == SOURCE_SKIP;
-        arena_free(&arena);
-        if (!ok)
+        if (!measure_one(work, source, &work->wants[i]->op, &limits, err))
             return false;
+    }
+    return true;
+}
+
+/* What the request's guide asks for, until it asks no more. */
+static bool measure_guided(struct work *work, const struct source *source, struct err *err)
+{
+    const struct profile_request *request = work->request;
+    struct op ops[GUIDED];
+    struct trial_limits limits = trial_limits_default;
+    int64_t n;
+
+    limits.budget_s = request->point_budget_s;
+    int64_t before = -1; /* nothing new, nothing more to say */
+    while (before != work->summary->measured
+            && (n = request->next(request->next_self, ops, GUIDED, work->points)) > 0) {
+        before = work->summary->measured;
+        for (int64_t i = 0; i < n; i++) {
+            double spent_s = seconds_since(work->begin_ns);
+            if (request->budget_s > 0 && spent_s >= request->budget_s)
+                return true;
+            log_progress("measuring where it matters", work->summary->guided,
+                    work->summary->guided + n - i,
+                    request->budget_s > 0 ? request->budget_s - spent_s : 0);
+            if (!measure_one(work, source, &ops[i], &limits, err))
+                return false;
+            work->summary->guided++;
+        }
     }
     return true;
 }
@@ -174,6 +211,8 @@ static bool lead(struct work *work, struct session *session, struct err *err)
     work->begin_ns = clock_now_ns();
     bool ok = measure_all(work, session_source(session), err);
     log_progress("measuring", work->n, work->n, 0);
+    if (ok && request->next)
+        ok = measure_guided(work, session_source(session), err);
     work->summary->seconds = seconds_since(work->begin_ns);
     if (request->record) {
         /* What was measured before a failure is worth keeping; the failure is what gets told. */
@@ -194,7 +233,7 @@ bool profiler_run(struct profile_summary *summary, const struct profile_request 
     struct profiler_target *targets;
     if (!filled.target && profiler_targets(&targets, filled.cluster, &arena) > 0)
         filled.target = &targets[0];
-    struct work work = {.request = &filled, .sink = sink, .summary = summary};
+    struct work work = {.points = &points, .request = &filled, .sink = sink, .summary = summary};
     bool leads = ranks_rank(ranks) == 0;
 
     *summary = (struct profile_summary){0};
@@ -205,7 +244,7 @@ bool profiler_run(struct profile_summary *summary, const struct profile_request 
     if (ok && leads)
         plan_work(&work, &points, &arena);
     ranks_broadcast(ranks, &work.n, sizeof work.n, 0);
-    if (ok && sink && work.n > 0) {
+    if (ok && sink && (work.n > 0 || filled.next)) {
         ok = session_open(&session, &filled, ranks, &arena, err);
         if (ok)
             ok = leads ? lead(&work, &session, err) : session_follow(&session, err);

@@ -15,6 +15,7 @@
 #include "profiler/probe.h"
 #include "profiler/source.h"
 
+struct points; /* profiler/points.h */
 struct profile_request {
     const struct model *models;
     int n_models;
@@ -27,6 +28,10 @@ struct profile_request {
     const struct profile *known;           /* on rank 0; NULL elsewhere */
     const char *record;                    /* write what is measured to this file, or NULL */
     const char *replay; /* play back from this file instead of measuring, or NULL */
+    /* Asked again and again once the coarse sizes are measured: at most `most` ops worth measuring next, of the
+     * grid or not, once more or for the first time; 0 ends it. On rank 0; set on all ranks or none; may be NULL. */
+    int64_t (*next)(void *self, struct op *out, int64_t most, const struct points *points);
+    void *next_self;
 };
 
 /* Best rates of one rank with `degree` threads while `busy` ranks work, over all points measured. */
@@ -43,6 +48,7 @@ struct profile_summary {
     int64_t wanted, known, measured; /* points */
     int64_t skipped;                 /* do not fit in memory, or are not in the recording */
     int64_t left;      /* not reached within the budget; a second call goes on with them */
+    int64_t guided;    /* of the measured: those that request->next asked for */
     int64_t disturbed; /* measured, but never without interference */
     double seconds, estimate_s;
     struct profiler_ceiling ceilings[PROFILER_CEILINGS];
@@ -67,8 +73,10 @@ MUST_CHECK bool profiler_run(struct profile_summary *summary, const struct profi
         struct ranks *ranks, const struct measure_sink *sink, struct err *err);
 
 /* Fresh random shapes, not those of the grid: predicted (by `predict`) against measured, per op kind and class of
- * cost. Every shape is measured twice, in two passes over all of them; the mean counts. Errors are fractions of the
- * measured cost; bias is positive where too much was predicted; noise is the mean difference of the two passes. */
+ * cost. Every shape is measured twice, in two passes over all of them; the quicker one counts,
+ * because disturbance only adds. Errors are fractions of the
+ * measured cost; bias is positive where too much was predicted; noise is the mean difference of the two
+ * passes. */
 struct check_row {
     enum op_kind kind;
     int size_class; /* enum cost_class by what was measured, or COST_CLASSES: all of the kind */

@@ -62,24 +62,22 @@ static const char *stop_reason(const struct samples *s, const struct trial_limit
     return NULL;
 }
 
-static void summarise(struct trial_result *out, const double *samples, int n, struct arena *arena)
+void trial_summarise(struct profile_point *point, const double *samples, int n, struct arena *arena)
 {
     struct summary s;
     double *sorted = ARENA_NEW(arena, double, n);
 
-    out->samples = ARENA_NEW(arena, double, n);
-    memcpy(out->samples, samples, (size_t)n * sizeof *samples);
     memcpy(sorted, samples, (size_t)n * sizeof *samples);
     summary_of(&s, sorted, n);
-    out->point.cost_us = s.median;
-    out->point.lo_us = s.ci_lo;
-    out->point.hi_us = s.ci_hi;
-    out->point.min_us = s.min;
-    out->point.q1_us = s.q1;
-    out->point.q3_us = s.q3;
-    out->point.p99_us = s.p99;
-    out->point.mad_us = s.mad;
-    out->point.samples = n;
+    point->cost_us = s.median;
+    point->lo_us = s.ci_lo;
+    point->hi_us = s.ci_hi;
+    point->min_us = s.min;
+    point->q1_us = s.q1;
+    point->q3_us = s.q3;
+    point->p99_us = s.p99;
+    point->mad_us = s.mad;
+    point->samples = n;
 }
 
 enum source_answer trial_run(struct trial_result *out, const struct source *source,
@@ -120,6 +118,8 @@ enum source_answer trial_run(struct trial_result *out, const struct source *sour
     if (out->disturbed)
         keep(s.good, &s.n_good, s.bad, s.n_bad);
     out->point.stop = stop;
-    summarise(out, s.good, s.n_good, arena);
+    out->samples = ARENA_NEW(arena, double, s.n_good);
+    memcpy(out->samples, s.good, (size_t)s.n_good * sizeof *s.good);
+    trial_summarise(&out->point, s.good, s.n_good, arena);
     return SOURCE_OK;
 }

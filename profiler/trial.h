@@ -26,6 +26,9 @@ struct trial_result {
     bool disturbed;  /* only disturbed samples could be had */
 };
 
+/* The figures of a point from samples, in microseconds and any order. */
+void trial_summarise(
+        struct profile_point *point, const double *samples, int n, struct arena *arena);
 /* SKIP as the source says. */
 MUST_CHECK enum source_answer trial_run(struct trial_result *out, const struct source *source,
         const struct op *op, const struct trial_limits *limits, struct arena *arena,
