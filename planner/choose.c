@@ -287,10 +287,21 @@ bool choose_run(struct choice *choice, const struct search_result *found, const 
     return true;
 }
 
+/* The gap that will do where percentiles decide, not means. */
+#define ROUGHLY 1e-2
+
 enum {
-    MOST_TIGHTENINGS = 3, /* solved again when the simulator refuses what the program likes best */
+    MOST_TIGHTENINGS = 2, /* solved again when the simulator refuses what the program likes best */
     LAYOUTS_OF_ONE = 2    /* simulated each time */
 };
+
+/* A tighter program makes shorter steps. It does nothing for requests that wait longer than they may before their first
+ * step: more of them come than there is room for. */
+static bool tightening_helps(const struct finalist *refused, const struct workload *workload)
+{
+    return !refused->meets_slo
+           && (workload->slo.ttft_us <= 0 || refused->sim.queue_us.p90 < workload->slo.ttft_us);
+}
 
 /* How much tighter the objectives have to be for the program to mean what the simulator finds. */
 static double tighter(const struct finalist *refused, const struct workload *workload)
@@ -312,9 +323,10 @@ bool choose_plan(struct choice *choice, struct solved *solved, const struct solv
     if (!choose_run(choice, &solved->found, solve, solve->keep, arena, err))
         return false;
     again.search = false;
-    for (int i = 0;
-            i < MOST_TIGHTENINGS && choice->lead >= 0 && !choice->items[choice->lead].meets_slo
-            && (solve->input->time_limit_s <= 0 || solved->seconds < solve->input->time_limit_s);
+    again.gap_frac = ROUGHLY;
+    int rounds = solve->keep > 1 ? MOST_TIGHTENINGS : 0; /* --simulate 1: there is no next one */
+    for (int i = 0; i < rounds && choice->lead >= 0
+                    && tightening_helps(&choice->items[choice->lead], solve->input->workload);
             i++) {
         struct solved more;
         tighten *= tighter(&choice->items[choice->lead], solve->input->workload);

@@ -204,7 +204,7 @@ static bool reach(struct reach *out, const struct limits_question *q,
         goto done;
     solve.whole = q->solved->columns.feasible;
     solve.search = !solve.whole;
-    solve.keep = 1;
+    solve.keep = 1; /* nothing is simulated */
     if (input->objective == OBJECTIVE_THROUGHPUT)
         solve.demand.requests_per_s = HUGE_VAL;
     ok = solve_run(&solved, &solve, 1, &scratch, err);

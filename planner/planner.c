@@ -166,6 +166,7 @@ static bool nothing_fits(const struct solve *solve, struct arena *arena, struct 
     struct solve looser = *solve;
     bool has_slo = w->slo.ttft_us > 0 || w->slo.tpot_us > 0;
     looser.search = false;
+    looser.gap_frac = 0.1; /* whether there is a plan, not which */
     looser.keep = 1;
     for (double times = 2; has_slo && solve->whole && times <= MOST_LOOSENING; times *= 2) {
         struct solved solved;

@@ -92,7 +92,7 @@ bool solve_run(struct solved *out, const struct solve *solve, double tighten, st
                 .n_layouts = solve->n_layouts,
                 .keep = solve->keep,
                 .tighten = tighten,
-                .gap_frac = SOLVE_GOOD_ENOUGH};
+                .gap_frac = solve->gap_frac};
         if (!whole_run(&out->found, &out->columns, &question, arena, err))
             return false;
     }
@@ -114,6 +114,7 @@ bool solve_open(
 {
     *out = (struct solve){.input = input,
             .keep = input->simulate_best > 0 ? input->simulate_best : 8,
+            .gap_frac = SOLVE_GOOD_ENOUGH,
             .whole = asks_whole(input),
             .search = asks_search(input)};
     demand_of(&out->demand, input->requests);

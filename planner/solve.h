@@ -21,6 +21,7 @@ struct solve {
     struct layout *layouts;
     int n_layouts;
     int keep;           /* layouts wanted beside the best */
+    double gap_frac;    /* the whole program stops this close; SOLVE_GOOD_ENOUGH */
     bool whole, search; /* which of the two are asked; may be narrowed before it is run */
 };
 /* Borrows the input. Nothing to close after a failure. */
