@@ -286,6 +286,17 @@ void sched_done(struct sched *s, const struct sched_batch *batch, int64_t now_ns
     }
 }
 
+void sched_arrive(struct sched *s, int64_t request)
+{
+    sched_wait(s, s->local[request]);
+}
+
+void sched_forget(struct sched *s, int64_t request)
+{
+    s->seqs[s->local[request]].state = SEQ_FINISHED;
+    s->stats.finished++;
+}
+
 void sched_stop(struct sched *s, int64_t request)
 {
     s->seqs[s->local[request]].stop = true;

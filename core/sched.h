@@ -101,6 +101,9 @@ void sched_close(struct sched *sched);
 bool sched_next(struct sched *sched, int64_t now_ns, struct sched_batch *out);
 /* The batch has run: its sampling items have one token more; finished ones free their blocks. */
 void sched_done(struct sched *sched, const struct sched_batch *batch, int64_t now_ns);
+/* Decode replicas: a request whose arrival_ns is INT64_MAX comes now, or never will. */
+void sched_arrive(struct sched *sched, int64_t request);
+void sched_forget(struct sched *sched, int64_t request);
 /* Ends a request early (stop token) after the batch that yielded it; call before sched_done. */
 void sched_stop(struct sched *sched, int64_t request);
 /* A request that was refused and was not returned here before, or -1. */

@@ -123,6 +123,36 @@ double route_speed(const struct plan_replica *replica)
     return replica->max_seqs / (fmax(most_us, sum_us / replica->in_flight) * 1e3);
 }
 
+void route_outputs(
+        int *out, const struct requests *requests, const struct plan *plan, const int *route)
+{
+    struct arena arena = {0};
+    int *takes = ARENA_NEW(&arena, int, plan->n_replicas);
+    double *speed = ARENA_NEW(&arena, double, plan->n_replicas);
+    bool known = true;
+    int n = 0;
+    for (int r = 0; r < plan->n_replicas; r++) {
+        if (plan->replicas[r].role != ROLE_DECODE)
+            continue;
+        takes[n] = r;
+        speed[n] = route_speed(&plan->replicas[r]);
+        known = known && speed[n] > 0;
+        n++;
+    }
+    for (int i = 0; !known && i < n; i++)
+        speed[i] = 0;
+    struct router *router = router_open(speed, n);
+    for (int64_t i = 0; i < requests->n; i++) {
+        const struct request *request = &requests->items[i];
+        bool goes_on = plan->replicas[route[i]].role == ROLE_PREFILL && request->output_len > 1;
+        out[i] = goes_on && n > 0 ? takes[router_pick(
+                         router, request->arrival_ns, (double)request->output_len)]
+                                  : -1;
+    }
+    router_close(router);
+    arena_free(&arena);
+}
+
 void route_requests(int *out, const struct requests *requests, const struct plan *plan)
 {
     struct arena arena = {0};

@@ -26,5 +26,9 @@ double route_speed(const struct plan_replica *replica);
 /* A replica for every request among those that take prompts (mixed and prefill). The work of a request is its
  * tokens, prompt and output; the prompt's alone where prefill has a pool of its own. out[requests->n]. */
 void route_requests(int *out, const struct requests *requests, const struct plan *plan);
+/* A decode replica for every request with more than one output token that a prefill replica takes (route: as above);
+ * -1 for the others. The work is its outputs. */
+void route_outputs(
+        int *out, const struct requests *requests, const struct plan *plan, const int *route);
 
 #endif

@@ -229,7 +229,8 @@ static bool plan_from(
     return true;
 }
 
-/* The runtime does not execute separate pools: a host of CPU cores gets a plan that it can run. */
+/* Cores of a host share its memory's bandwidth, and were measured with all of them at the same op: what prompts do to
+ * outputs beside them nobody knows. So hosts of CPU cores serve separately only when told to. */
 static int choose_serving(const struct planner_input *input)
 {
     if (input->serving != SERVING_AUTO)

@@ -205,12 +205,14 @@ static struct handover *hand_over(struct simulation *sim, int64_t *n)
     return items;
 }
 
-/* Which of the simulated decode replicas takes which of them. */
+/* Which of the simulated decode replicas takes which of them: as the runtime does it, or in the order in which they
+ * come where some replicas stand for others. */
 static void route_handovers(
         struct simulation *sim, const struct handover *items, int64_t n, int *route)
 {
     const struct plan *plan = sim->input->plan;
     int *takes = ARENA_NEW(&sim->arena, int, plan->n_replicas);
+    int *planned = ARENA_NEW(&sim->arena, int, sim->input->requests->n);
     double *speed = ARENA_NEW(&sim->arena, double, plan->n_replicas);
     int n_decode = 0;
     bool known = true;
@@ -224,14 +226,16 @@ static void route_handovers(
     }
     for (int i = 0; !known && i < n_decode; i++)
         speed[i] = 0;
+    route_outputs(planned, sim->input->requests, plan, sim->route);
     struct router *router = router_open(speed, n_decode);
     for (int64_t i = 0; i < n; i++) {
         double work = (double)sim->input->requests->items[items[i].request].output_len;
-        route[i] = takes[router_pick(router, items[i].ready_ns, work)];
+        route[i] = sim->out->sampled ? takes[router_pick(router, items[i].ready_ns, work)]
+                                     : planned[items[i].request];
         sim->out->requests[items[i].request].decode_replica = route[i];
-        /* Where the rest of the answer comes from the user gets the first token, too. */
         sim->out->requests[items[i].request].decode_ns = items[i].ready_ns;
-        sim->out->requests[items[i].request].first_token_ns = items[i].ready_ns;
+        /* Where the rest of the answer comes from the user gets the first token, too: once it begins there. */
+        sim->out->requests[items[i].request].first_token_ns = -1;
     }
     router_close(router);
 }
@@ -259,6 +263,7 @@ static bool run_handovers(struct simulation *sim, struct err *err)
             load.items[i] = sim->input->requests->items[load.ids[i]];
             load.items[i].arrival_ns = sim->out->requests[load.ids[i]].decode_ns;
             load.items[i].deadline_ns = 0; /* it has begun */
+            load.items[i].priority = 0;    /* caches are taken in the order in which they come */
         }
         bool ok = run_one(sim, r, &load, err);
         arena_free(&arena);

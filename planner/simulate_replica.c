@@ -106,12 +106,14 @@ static void read_batch(struct replica_run *run, const struct sched_batch *batch,
         blocks += ((uint32_t)end + block - 1) / block;
         shape->logits_rows += item->samples;
         run->yields += item->samples;
+        struct simulate_request *record = &run->records[run->load->ids[item->request]];
+        if (run->view->replica->role == ROLE_DECODE && record->first_token_ns < 0)
+            record->first_token_ns = now_ns; /* its cache came from elsewhere */
         if (item->decode) {
             shape->decode_batch++;
             shape->decode_kv_tokens += end;
             continue;
         }
-        struct simulate_request *record = &run->records[run->load->ids[item->request]];
         if (record->begin_ns < 0)
             record->begin_ns = now_ns;
         /* Items are ordered by pool, so a group's prefills lie side by side. */

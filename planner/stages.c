@@ -123,6 +123,10 @@ static void list_pools(struct stages *s, struct instance_limits *limits, int gro
         if (seqs * groups >= s->demand->n)
             break;
     }
+    /* The runtime hands caches over to one group (runtime/place.c). */
+    for (int k = 0; k < s->input->cluster->n_kinds; k++)
+        if (s->input->cluster->kinds[k].type == DEVICE_CPU && groups > 1)
+            return;
     for (int64_t seqs = 1; seqs <= MOST_SEQS && (seqs == 1 || seqs * groups < 2 * s->demand->n);
             seqs *= 2) {
         int64_t tokens = least;

@@ -168,6 +168,26 @@ void batch_build_stop(struct batch *batch)
     batch_locate(batch);
 }
 
+void batch_build_caches(struct batch *batch, enum batch_what what, int n_items)
+{
+    *batch->head = (struct batch_head){.id = -1, .what = what, .n_items = n_items};
+    batch_locate(batch);
+    batch->head->n_items = 0;
+    close_body(batch);
+}
+
+void batch_add_cache(struct batch *batch, int64_t request, int pool, const int32_t *blocks, int n)
+{
+    struct batch_head *head = batch->head;
+
+    batch->items[head->n_items++] =
+            (struct batch_item){.request = request, .pool = pool, .from = pool, .n_blocks = n};
+    if (n > 0)
+        memcpy(batch->blocks + head->n_blocks, blocks, sizeof *blocks * (size_t)n);
+    head->n_blocks += n;
+    close_body(batch);
+}
+
 int batch_samples(const struct batch *batch, int first, int n_pools)
 {
     int n = 0;

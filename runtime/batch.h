@@ -10,6 +10,8 @@
 
 enum batch_what {
     BATCH_STEP,
+    BATCH_CACHES, /* prefill replica: the caches of these items go to decode replicas */
+    BATCH_DROP,   /* decode replica: the caches of these items are received for nothing */
     BATCH_WARMUP,
     BATCH_STOP
 };
@@ -25,7 +27,9 @@ struct batch_item {
     int32_t pool, n_tokens, n_blocks;
     int32_t output_index; /* which of the request's output tokens its last row yields */
     uint8_t decode, samples;
-    uint8_t unused[6];
+    uint8_t takes; /* decode replica: its cache comes first, ... */
+    uint8_t unused;
+    int32_t from; /* ... from this pool of its prefill replica */
 };
 
 struct batch {
@@ -55,6 +59,9 @@ void batch_build(
 /* A step that is not counted: one chunk per pool, or a decode of every sequence there may be. */
 void batch_build_warmup(struct batch *batch, const struct place *place, bool decode, int64_t vocab);
 void batch_build_stop(struct batch *batch);
+/* An empty message of BATCH_CACHES or BATCH_DROP, and one item of it with the blocks of its prompt (n, or none). */
+void batch_build_caches(struct batch *batch, enum batch_what what, int n_items);
+void batch_add_cache(struct batch *batch, int64_t request, int pool, const int32_t *blocks, int n);
 /* Finds the parts behind the head, after the head has been filled or received. */
 void batch_locate(struct batch *batch);
 

@@ -83,29 +83,42 @@ static void recv_data(struct ranks *ranks, struct rank_data *data, int from, str
                 TAG_EVENTS);
 }
 
-/* Requests of a replica, from its leader; rank 0 knows which those are. */
+/* Requests of a replica, from its leader; rank 0 knows which those are. What a decode replica has of a request is
+ * the last word on it, unless none of it came there. */
 static void move_requests(struct collected *out, const struct serve *serve, int replica, int leader,
         struct ranks *ranks, struct arena *arena)
 {
     const struct requests *requests = serve->options->requests;
+    bool decode = serve->place->plan->replicas[replica].role == ROLE_DECODE;
+    const int *route = decode ? serve->output_route : serve->route;
     bool sends = ranks_rank(ranks) == leader;
 
     for (int64_t i = 0; i < requests->n; i++) {
         int64_t bytes = requests->items[i].output_len * (int64_t)sizeof(int32_t);
 
-        if (serve->route[i] != replica)
+        struct run_request record = {0};
+        int32_t *tokens = NULL;
+
+        if (route[i] != replica)
             continue;
-        if (leader == 0) {
-            out->records[i] = serve->records[i];
-            out->tokens[i] = serve->produced[i];
-        } else if (sends) {
-            ranks_send(ranks, &serve->records[i], sizeof serve->records[i], 0, TAG_RECORDS);
-            ranks_send(ranks, serve->produced[i], bytes, 0, TAG_TOKENS);
-        } else {
-            ranks_recv(ranks, &out->records[i], sizeof out->records[i], leader, TAG_RECORDS);
-            out->tokens[i] = ARENA_NEW(arena, int32_t, requests->items[i].output_len);
-            ranks_recv(ranks, out->tokens[i], bytes, leader, TAG_TOKENS);
+        if (ranks_rank(ranks) == leader) {
+            record = serve->records[i];
+            tokens = serve->produced[i];
         }
+        if (sends && leader != 0) {
+            ranks_send(ranks, &record, sizeof record, 0, TAG_RECORDS);
+            ranks_send(ranks, tokens, bytes, 0, TAG_TOKENS);
+            continue;
+        }
+        if (leader != 0) {
+            tokens = ARENA_NEW(arena, int32_t, requests->items[i].output_len);
+            ranks_recv(ranks, &record, sizeof record, leader, TAG_RECORDS);
+            ranks_recv(ranks, tokens, bytes, leader, TAG_TOKENS);
+        }
+        if (decode && record.output_len == 0)
+            continue;
+        out->records[i] = record;
+        out->tokens[i] = tokens;
     }
 }
 
@@ -141,8 +154,12 @@ static void recv_logits(struct collected *out, const struct serve *serve, int fr
         if (request < 0)
             return;
         int64_t n = requests->items[request].output_len * vocab;
-        out->logits[request] = ARENA_NEW(arena, float, n);
-        ranks_recv(ranks, out->logits[request], n * (int64_t)sizeof(float), from, TAG_LOGITS);
+        float *rows = ARENA_NEW(arena, float, n);
+        ranks_recv(ranks, rows, n * (int64_t)sizeof(float), from, TAG_LOGITS);
+        /* Who did not make a row has zeros there: prefill and decode replicas each have some. */
+        for (int64_t k = 0; out->logits[request] && k < n; k++)
+            rows[k] += out->logits[request][k];
+        out->logits[request] = rows;
     }
 }
 
@@ -192,12 +209,13 @@ void collect_all(struct collected *out, struct serve *serve, double load_s, stru
         for (int from = 1; from < out->n_ranks; from++)
             recv_data(ranks, &out->ranks[from], from, arena);
     }
-    for (int r = 0; r < plan->n_replicas; r++) {
-        int leader = plan->replicas[r].stages[0].ranks[0];
+    for (int decode = 0; decode < 2; decode++)
+        for (int r = 0; r < plan->n_replicas; r++) {
+            int leader = plan->replicas[r].stages[0].ranks[0];
 
-        if (rank == 0 || rank == leader)
-            move_requests(out, serve, r, leader, ranks, arena);
-    }
+            if ((plan->replicas[r].role == ROLE_DECODE) == decode && (rank == 0 || rank == leader))
+                move_requests(out, serve, r, leader, ranks, arena);
+        }
     if (serve->options->keep_logits)
         collect_logits(out, serve, ranks, arena);
 }

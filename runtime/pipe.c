@@ -37,7 +37,7 @@ bool pipe_open(struct pipe *pipe, const struct place *place, struct arena *arena
     }
     if (!place->leader)
         return true;
-    pipe->n_batches = place->replica_plan->in_flight;
+    pipe->n_batches = place->replica_plan->in_flight + (place->job_coll != NULL);
     pipe->batches = ARENA_NEW(arena, struct batch, pipe->n_batches);
     pipe->batch_out = ARENA_NEW(arena, struct pipe_out, pipe->n_batches);
     for (int i = 0; i < pipe->n_batches; i++) {

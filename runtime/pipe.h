@@ -21,7 +21,7 @@ struct pipe {
     struct pipe_out rows[2], result[2];
     int rows_turn, result_turn;
     int32_t *tokens[2]; /* results on their way */
-    /* leader: one batch per micro-batch in flight, and one for the rest */
+    /* leader: one batch per micro-batch in flight, and one for caches */
     struct batch *batches;
     struct pipe_out *batch_out;
     int n_batches;

@@ -91,6 +91,25 @@ static bool check_stage(
     return true;
 }
 
+/* A prefill replica must know the ranks that a cache goes to before the decode replica has a place for it. */
+static bool check_role(const struct plan *plan, int replica, struct err *err)
+{
+    const struct plan_replica *r = &plan->replicas[replica];
+
+    if (r->role == ROLE_DECODE && plan_pools(r) > 1)
+        return err_at(err, r->pos,
+                "replica %d has the role decode and %d attention-dp groups, expected one: the "
+                "runtime hands caches over to replicas of one group; `shardwright simulate` knows "
+                "no limit",
+                replica, plan_pools(r));
+    if (r->role != ROLE_MIXED && plan->prefix_cache)
+        return err_at(err, r->pos,
+                "replica %d has the role %s in a plan with prefix_cache: the runtime keeps no "
+                "prefixes where caches are handed over; leave prefix_cache out",
+                replica, replica_role_names[r->role]);
+    return true;
+}
+
 static bool check_plan(const struct plan *plan, const struct model *model, struct err *err)
 {
     if (plan->model_digest && *plan->model_digest && model->digest
@@ -111,12 +130,8 @@ static bool check_plan(const struct plan *plan, const struct model *model, struc
             return err_at(err, replica->pos,
                     "a replica needs stages, max_seqs, max_tokens, "
                     "in_flight and kv_blocks of at least 1");
-        if (replica->role != ROLE_MIXED)
-            return err_at(err, replica->pos,
-                    "replica %d has the role %s, expected mixed: the runtime does not execute "
-                    "separate "
-                    "pools yet; `shardwright simulate` does",
-                    r, replica_role_names[replica->role]);
+        if (!check_role(plan, r, err))
+            return false;
         if ((int64_t)replica->max_tokens * plan_pools(replica) > 1 << 28)
             return err_at(err, replica->pos,
                     "max_tokens is %d for each of %d pools, expected at most 2^28 rows in all",
@@ -241,8 +256,26 @@ enum group_key {
     KEY_REPLICA,
     KEY_STAGE,
     KEY_TENSOR,
+    KEY_JOB,
     KEY_COUNT
 };
+
+/* Caches go from replica to replica: everybody is in one group. */
+static bool connect_job(struct place *place, struct arena *arena, struct err *err)
+{
+    const struct plan *plan = place->plan;
+    int *members = ARENA_NEW(arena, int, plan->n_ranks);
+    bool separate = false;
+
+    for (int r = 0; r < plan->n_replicas; r++)
+        separate = separate || plan->replicas[r].role == ROLE_PREFILL;
+    if (!separate)
+        return true;
+    for (int i = 0; i < plan->n_ranks; i++)
+        members[i] = i;
+    place->job_coll = coll_open(members, plan->n_ranks, KEY_JOB, plan->deterministic, err);
+    return place->job_coll != NULL;
+}
 
 bool place_connect(struct place *place, struct arena *arena, struct err *err)
 {
@@ -255,6 +288,8 @@ bool place_connect(struct place *place, struct arena *arena, struct err *err)
     for (int s = 0; s < replica->n_stages; s++)
         for (int i = 0; i < replica->stages[s].n_ranks; i++)
             members[at++] = replica->stages[s].ranks[i];
+    if (!connect_job(place, arena, err))
+        return false;
     place->replica_coll =
             coll_open(members, n, members[0] * KEY_COUNT + KEY_REPLICA, deterministic, err);
     if (!place->replica_coll)
@@ -281,5 +316,7 @@ void place_disconnect(struct place *place)
         coll_close(place->stage_coll);
     if (place->replica_coll)
         coll_close(place->replica_coll);
-    place->tp_coll = place->stage_coll = place->replica_coll = NULL;
+    if (place->job_coll)
+        coll_close(place->job_coll);
+    place->tp_coll = place->stage_coll = place->replica_coll = place->job_coll = NULL;
 }

@@ -34,6 +34,7 @@ struct place {
     struct split split;
     struct piece piece;
     struct coll *replica_coll, *stage_coll, *tp_coll; /* may be one and the same */
+    struct coll *job_coll; /* everybody; NULL where no replica hands caches over */
 };
 
 /* Checks the plan against the model and the job, with messages at the place in the plan. */

@@ -18,7 +18,7 @@ struct rank {
     struct engine engine;
     struct pipe pipe;
     struct serve serve;
-    int *route;
+    int *route, *output_route;
     double load_s;
 };
 
@@ -209,9 +209,12 @@ static bool open_rank(struct rank *r, const struct runtime_options *o, struct ra
     r->weights = NULL;
     r->route = ARENA_NEW(arena, int, o->requests->n);
     route_requests(r->route, o->requests, o->plan);
+    r->output_route = ARENA_NEW(arena, int, o->requests->n);
+    route_outputs(r->output_route, o->requests, o->plan, r->route);
     return ranks_agree(ranks,
             pipe_open(&r->pipe, &r->place, arena, err)
-                    && serve_open(&r->serve, o, &r->engine, &r->pipe, r->route, arena, err),
+                    && serve_open(&r->serve, o, &r->engine, &r->pipe, r->route, r->output_route,
+                            arena, err),
             err);
 }
 

@@ -6,11 +6,19 @@
 
 #include "core/clock.h"
 #include "core/log.h"
+#include "runtime/serve_pools.h"
 
-static bool open_leader(struct serve *s, const int *route, struct arena *arena, struct err *err)
+static enum sched_role sched_role_of(int role)
+{
+    return role == ROLE_PREFILL ? SCHED_PREFILL : role == ROLE_DECODE ? SCHED_DECODE : SCHED_MIXED;
+}
+
+static bool open_leader(struct serve *s, struct arena *arena, struct err *err)
 {
     const struct requests *requests = s->options->requests;
     const struct plan_replica *replica = s->place->replica_plan;
+    bool decode = replica->role == ROLE_DECODE;
+    const int *route = decode ? s->output_route : s->route;
     int64_t *mine = ARENA_NEW(arena, int64_t, requests->n);
     int64_t n = 0;
     struct sched_limits limits = {
@@ -21,7 +29,8 @@ static bool open_leader(struct serve *s, const int *route, struct arena *arena, 
             .n_blocks = replica->kv_blocks,
             .block_tokens = s->place->plan->block_tokens,
             .prefix_cache = s->place->plan->prefix_cache,
-            .max_queue = s->options->workload->admission.max_queue,
+            .role = sched_role_of(replica->role),
+            .max_queue = decode ? 0 : s->options->workload->admission.max_queue,
     };
 
     s->records = ARENA_NEW(arena, struct run_request, requests->n);
@@ -43,12 +52,14 @@ static bool open_leader(struct serve *s, const int *route, struct arena *arena, 
     s->flying = ARENA_NEW(arena, struct sched_batch, replica->in_flight);
     s->flying_slot = ARENA_NEW(arena, int, replica->in_flight);
     s->local_result = ARENA_NEW(arena, int32_t, replica->max_seqs);
-    s->sched = sched_open(&limits, requests, mine, n, err);
+    s->n_mine = n;
+    s->sched = sched_open(&limits, decode ? serve_coming(s, arena) : requests, mine, n, err);
     return s->sched != NULL;
 }
 
 bool serve_open(struct serve *s, const struct runtime_options *options, struct engine *engine,
-        struct pipe *pipe, const int *route, struct arena *arena, struct err *err)
+        struct pipe *pipe, const int *route, const int *output_route, struct arena *arena,
+        struct err *err)
 {
     *s = (struct serve){
             .options = options,
@@ -57,11 +68,13 @@ bool serve_open(struct serve *s, const struct runtime_options *options, struct e
             .pipe = pipe,
             .meter = engine->meter,
             .route = route,
+            .output_route = output_route,
     };
     if (options->keep_logits && s->place->last && s->place->tp_rank == 0)
         s->logits = ARENA_NEW(arena, float *, options->requests->n);
-    return s->place->leader ? open_leader(s, route, arena, err)
-                            : batch_alloc(&s->inbox, s->place, err);
+    return serve_pools_open(s, arena, err)
+           && (s->place->leader ? open_leader(s, arena, err)
+                                : batch_alloc(&s->inbox, s->place, err));
 }
 
 void serve_close(struct serve *s)
@@ -71,6 +84,7 @@ void serve_close(struct serve *s)
     if (s->sched)
         sched_close(s->sched);
     s->sched = NULL;
+    handover_close(&s->handover);
     batch_free(&s->inbox);
 }
 
@@ -126,6 +140,7 @@ static void run_stage(struct serve *s, const struct batch *batch)
     } else {
         start = pipe_recv_rows(s->pipe, s->engine);
     }
+    serve_take_caches(s, batch);
     engine_run(s->engine);
     finish_stage(s, batch);
     meter_mark(s->meter);
@@ -211,6 +226,7 @@ static void take_result(struct serve *s)
         for (int i = 0; i < batch->head->n_items; i++)
             if (batch->items[i].samples)
                 take_token(s, &batch->items[i], tokens[at++], now);
+        serve_hand_over(s, batch);
         sched_done(s->sched, &s->flying[0], now);
         s->end_ns = now;
     }
@@ -227,6 +243,7 @@ static void take_refused(struct serve *s)
                                         ? REQUEST_REFUSED_FULL
                                         : REQUEST_REFUSED_LATE;
         s->n_refused++;
+        serve_refuse(s, i);
     }
 }
 
@@ -257,6 +274,10 @@ static void wait_for(struct serve *s, int64_t wake_ns)
 {
     int64_t now = clock_now_ns() - s->start_ns;
 
+    if (s->n_flying == 0 && s->place->replica_plan->role == ROLE_DECODE) {
+        serve_await(s, wake_ns);
+        return;
+    }
     if (s->n_flying == 0) {
         if (wake_ns > now && wake_ns != INT64_MAX) {
             clock_sleep_ns(wake_ns - now);
@@ -264,7 +285,8 @@ static void wait_for(struct serve *s, int64_t wake_ns)
         }
         return;
     }
-    while (!result_there(s) && clock_now_ns() - s->start_ns < wake_ns)
+    while (!result_there(s) && clock_now_ns() - s->start_ns < wake_ns
+            && !(s->handover.n_leads > 0 && handover_there(&s->handover)))
         sched_yield();
 }
 
@@ -290,6 +312,7 @@ static bool send_next(struct serve *s, int64_t now, const struct batch_source *s
         int slot = free_slot(s);
 
         batch_build(pipe_batch(s->pipe, slot), &next, source);
+        serve_mark_caches(s, &s->pipe->batches[slot]);
         send_out(s, slot, &next);
     }
     return some;
@@ -306,16 +329,15 @@ static void lead(struct serve *s)
             .sampling_seed = (uint64_t)s->options->workload->sampling.seed,
     };
     double limit_s = s->options->time_limit_s;
-    int64_t limit_ns = limit_s > 0 ? (int64_t)(limit_s * 1e9) : INT64_MAX, total = 0;
+    int64_t limit_ns = limit_s > 0 ? (int64_t)(limit_s * 1e9) : INT64_MAX;
 
-    for (int64_t i = 0; i < s->options->requests->n; i++)
-        total += s->route[i] == s->place->replica;
     while (!sched_idle(s->sched)) {
         meter_mark(s->meter);
         while (s->n_flying > 0 && result_there(s)) {
             take_result(s);
-            show_progress(s, s->end_ns, total);
+            show_progress(s, s->end_ns, s->n_mine);
         }
+        serve_hear(s);
         int64_t now = clock_now_ns() - s->start_ns;
         if (now > limit_ns)
             s->out_of_time = true;
@@ -335,7 +357,10 @@ static void follow(struct serve *s)
         pipe_recv_batch(s->pipe, &s->inbox);
         if (s->inbox.head->what == BATCH_STOP)
             return;
-        run_stage(s, &s->inbox);
+        if (s->inbox.head->what == BATCH_CACHES || s->inbox.head->what == BATCH_DROP)
+            serve_move_caches(s, &s->inbox);
+        else
+            run_stage(s, &s->inbox);
     }
 }
 
@@ -356,8 +381,10 @@ static void loop(struct serve *s, int warmup_steps)
         send_out(s, 0, &(struct sched_batch){.id = -1});
         take_result(s);
     }
-    if (warmup_steps == 0)
+    if (warmup_steps == 0) {
         lead(s);
+        serve_leave(s);
+    }
     send_stop(s);
 }
 

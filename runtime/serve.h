@@ -8,6 +8,7 @@
 #ifndef RUNTIME_SERVE_H
 #define RUNTIME_SERVE_H
 
+#include "runtime/handover.h"
 #include "runtime/pipe.h"
 #include "runtime/runtime.h"
 
@@ -25,6 +26,7 @@ struct serve {
     /* leader */
     struct sched *sched;
     const int *route;            /* request -> replica */
+    const int *output_route;     /* request -> the decode replica it goes on to; -1 = none */
     struct run_request *records; /* by request; only this replica's are filled */
     int32_t **produced;          /* by request */
     int32_t *local_result;       /* of the group that the leader itself ends */
@@ -32,12 +34,21 @@ struct serve {
     int *flying_slot, n_flying;
     int64_t n_finished, n_refused;
     bool out_of_time;
+    int64_t n_mine; /* requests of this replica */
+
+    /* prefill and decode replicas: serve_pools.h */
+    struct handover handover;
+    struct requests coming;
+    int32_t *scratch;   /* block table of one prompt */
+    bool *told, *taken; /* by request */
+    int32_t *pool_of;   /* of the prefill replica */
+    int64_t n_told;
 };
 
 /* Opens the scheduler and the records; batches are checked against the plan's limits. */
 MUST_CHECK bool serve_open(struct serve *serve, const struct runtime_options *options,
-        struct engine *engine, struct pipe *pipe, const int *route, struct arena *arena,
-        struct err *err);
+        struct engine *engine, struct pipe *pipe, const int *route, const int *output_route,
+        struct arena *arena, struct err *err);
 void serve_close(struct serve *serve);
 /* Steps that are not counted. */
 void serve_warm_up(struct serve *serve, int steps);

@@ -1,11 +1,12 @@
 /*
- * Every legal plan gives the tokens of one rank: plan_space N [MOST [MODEL]]
+ * Every legal plan gives the tokens of one rank: plan_space N [MOST [MODEL [pools]]]
  *
  * Enumerates the plans of N ranks for each tiny model (stages of every legal split, alike or not, in replicas alike
  * or not), runs MOST plans of each model (0 = each layout once) one after another in one job, deterministically, and compares
  * every request's tokens, greedy and drawn, with those of one rank, and the bytes each rank holds with those that
  * the planner puts into a plan. Limits, layers, threads and micro-batches differ from plan to plan, so that
- * prompts are cut into chunks and sequences are preempted.
+ * prompts are cut into chunks and sequences are preempted. MODEL may be all. With pools, only plans in which prefill
+ * and decode replicas hand caches over, some beside replicas that do both.
  */
 #include <math.h>
 #include <stdio.h>
@@ -121,6 +122,43 @@ static void make_plan(struct plan *plan, const struct layout *layout, const stru
             replica->max_seqs = plan_pools(replica);
     }
     plan->n_ranks = rank;
+}
+
+/* A decode replica has one pool of sequences. */
+static bool can_separate(const struct layout *layout)
+{
+    bool decode = false;
+
+    for (int r = 0; r < layout->n_replicas; r++) {
+        bool one = true;
+
+        for (int s = 0; s < layout->n_stages[r]; s++)
+            one = one && layout->stages[r][s].adp == 1;
+        decode = decode || one;
+    }
+    return decode && layout->n_replicas > 1;
+}
+
+/* Roles by a hash of the plan's number: one decode replica at least, one prefill replica at least. */
+static void separate(struct plan *plan, uint64_t number)
+{
+    int decode = -1, prefill = -1;
+
+    for (int i = 0; i < plan->n_replicas; i++) {
+        int r = (int)((number + (uint64_t)i) % (uint64_t)plan->n_replicas);
+        struct plan_replica *replica = &plan->replicas[r];
+        bool one = plan_pools(replica) == 1;
+
+        replica->role = (int)(mix(number * 17 + (uint64_t)r) % 3);
+        if (replica->role == ROLE_DECODE && !one)
+            replica->role = ROLE_PREFILL;
+        if (decode < 0 && one)
+            replica->role = ROLE_DECODE;
+        else if (prefill < 0)
+            replica->role = ROLE_PREFILL;
+        decode = replica->role == ROLE_DECODE ? r : decode;
+        prefill = replica->role == ROLE_PREFILL ? r : prefill;
+    }
 }
 
 /* What the planner says that each rank will hold. */
@@ -284,7 +322,7 @@ static void read_reference(struct bench *bench, FILE *file)
 }
 
 static bool try_plan(const struct bench *bench, const struct layout *layout, uint64_t number,
-        struct ranks *ranks)
+        bool pools, struct ranks *ranks)
 {
     struct arena arena = {0};
     struct plan plan;
@@ -294,6 +332,8 @@ static bool try_plan(const struct bench *bench, const struct layout *layout, uin
     int way = (int)(mix(number + 7) & 1), ep = layout_ep(layout);
 
     make_plan(&plan, layout, &bench->model, number, &arena);
+    if (pools)
+        separate(&plan, number);
     if (bench->model.moe.n > 0 && ep > 1 && bench->model.moe.n % ep == 0 && number % 3 > 0) {
         map = &placed;
         layout_place_experts(map, &bench->model, ep, &arena);
@@ -313,9 +353,19 @@ static bool try_plan(const struct bench *bench, const struct layout *layout, uin
     return ok;
 }
 
+static void keep_separable(struct layouts *layouts)
+{
+    int64_t n = 0;
+
+    for (int64_t i = 0; i < layouts->n; i++)
+        if (can_separate(&layouts->items[i]))
+            layouts->items[n++] = layouts->items[i];
+    layouts->n = n;
+}
+
 /* `most` plans: layouts evenly over their order, or each of them several times with other limits. */
-static int64_t run_model(
-        int64_t *run, const char *name, FILE *reference, int64_t most, struct ranks *ranks)
+static int64_t run_model(int64_t *run, const char *name, FILE *reference, int64_t most, bool pools,
+        struct ranks *ranks)
 {
     struct bench bench;
     struct err err = {0};
@@ -335,11 +385,13 @@ static int64_t run_model(
     }
     struct layouts layouts;
     layouts_find(&layouts, &bench.model, ranks_count(ranks));
+    if (pools)
+        keep_separable(&layouts);
     int64_t n = most > 0 ? most : layouts.n, legal = layouts.n;
     for (int64_t i = 0; i < n && failed < 3; i++) {
         int64_t which = n < legal ? i * legal / n : i % legal;
 
-        failed += !try_plan(&bench, &layouts.items[which], (uint64_t)i + 1, ranks);
+        failed += !try_plan(&bench, &layouts.items[which], (uint64_t)i + 1, pools, ranks);
         *run += 1;
     }
     if (ranks_rank(ranks) == 0)
@@ -351,14 +403,15 @@ static int64_t run_model(
     return failed;
 }
 
-static int run_all(struct ranks *ranks, int64_t most, const char *only)
+static int run_all(struct ranks *ranks, int64_t most, const char *only, bool pools)
 {
     FILE *reference = fopen(getenv("PLAN_SPACE_REFERENCE"), "rb");
     int64_t failed = 0, run = 0;
 
     for (int m = 0; reference && m < MODELS; m++)
         failed += run_model(&run, model_names[m], reference,
-                only && strcmp(only, model_names[m]) != 0 ? -1 : most, ranks);
+                strcmp(only, "all") != 0 && strcmp(only, model_names[m]) != 0 ? -1 : most, pools,
+                ranks);
     if (reference)
         fclose(reference);
     if (ranks_rank(ranks) == 0)
@@ -394,7 +447,8 @@ int main(int argc, char **argv)
         remove(path);
         return status;
     }
-    status = run_all(ranks, argc > 2 ? strtoll(argv[2], NULL, 10) : 0, argc > 3 ? argv[3] : NULL);
+    status = run_all(ranks, argc > 2 ? strtoll(argv[2], NULL, 10) : 0, argc > 3 ? argv[3] : "all",
+            argc > 4 && strcmp(argv[4], "pools") == 0);
     if (!ranks_launched())
         remove(path);
     ranks_close(ranks);
