@@ -83,6 +83,16 @@ static bool read_workload(struct workload *workload, struct requests *requests,
            && requests_pace(requests, plan->predicted.requests_per_s * o->speedup, cli->err);
 }
 
+/* A bit for each type that weights have anywhere. */
+static unsigned weight_dtypes(const struct plan *plan)
+{
+    unsigned dtypes = 0;
+    for (int r = 0; r < plan->n_replicas; r++)
+        for (int s = 0; s < plan->replicas[r].n_stages; s++)
+            dtypes |= 1U << plan_stage_dtype(plan, &plan->replicas[r].stages[s]);
+    return dtypes;
+}
+
 static bool run(struct cli *cli, void *options)
 {
     const struct simulate_options *o = options;
@@ -98,7 +108,7 @@ static bool run(struct cli *cli, void *options)
             || !model_read(&model, o->model != NULL ? o->model : plan.model, cli->data_dir,
                     cli->arena, cli->err))
         return false;
-    const struct costs_query query = {o->db, &cluster, &model, 1U << plan.dtype};
+    const struct costs_query query = {o->db, &cluster, &model, weight_dtypes(&plan)};
     if (!read_workload(&workload, &requests, &plan, cli, o)
             || !plan_check(&plan, &model, &cluster, cli->err)
             || !costs_read(&profiles, &n_profiles, &query, cli->arena, cli->err))

@@ -132,6 +132,8 @@ void plan_show_text(const struct plan *plan, bool explain, bool measured, struct
     printf("  predicted    %.1f output tokens/s (%.1f to %.1f), %.3g requests/s, done in %.3g s\n",
             f->output_tokens_per_s, f->output_tokens_per_s * f->lo_frac,
             f->output_tokens_per_s * f->hi_frac, f->requests_per_s, f->makespan_s);
+    if (plan->arrivals != NULL)
+        printf("  arrivals     %s\n", plan->arrivals);
     printf("  TTFT         median %s, p99 %s\n", str_show_us(a, f->ttft_p50_us),
             str_show_us(b, f->ttft_p99_us));
     printf("  TPOT         median %s, p99 %s\n", str_show_us(a, f->tpot_p50_us),
@@ -153,6 +155,8 @@ void plan_show_text(const struct plan *plan, bool explain, bool measured, struct
     if (!measured)
         puts("  costs        from datasheet figures, nothing was measured: see `shardwright "
              "profile`");
+    else if (plan->cost_sources != NULL)
+        printf("  costs        %s\n", plan->cost_sources);
     if (explain)
         print_stages(plan);
     print_runners_up(plan);

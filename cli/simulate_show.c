@@ -104,7 +104,7 @@ static void put_stages(struct json_writer *w, const struct simulate_result *resu
         json_object_begin(w, NULL);
         json_put_double(w, "busy_frac", stage->busy_frac);
         json_put_double(w, "busy_us", stage->total.us);
-        json_put_double(w, "estimated_us", stage->total.estimated_us);
+        json_put_double(w, "estimated_us", stage->total.source_us[COST_ESTIMATED]);
         json_object_begin(w, "kind_us");
         for (int k = 0; k < OP_KIND_COUNT; k++)
             if (stage->total.kind_us[k] > 0)

@@ -1,4 +1,5 @@
 #include "planner/choose.h"
+#include "planner/pace.h"
 
 #include <math.h>
 #include <string.h>
@@ -207,12 +208,23 @@ static void set_price(struct plan *plan, const struct cluster *cluster)
         f->price_per_mtoken = f->price_per_hour / (f->output_tokens_per_s * 3600) * 1e6;
 }
 
+/* A second, in the steady state. */
+static double requests_of(const struct candidate *candidate, const struct planner_input *input)
+{
+    struct demand demand;
+    demand_of(&demand, input->requests);
+    return candidate->tokens_per_s / demand.output;
+}
+
 bool choose_simulate(struct finalist *f, const struct planner_input *input,
         struct cost_model *costs, struct arena *arena, struct err *err)
 {
     struct simulate_input sim = {
             &f->plan, input->workload, input->requests, costs, SIMULATED_REQUESTS};
-    if (!simulate_run(&f->sim, &sim, arena, err))
+    bool ok = input->requests->unpaced ? pace_simulate(
+                      &f->sim, &f->plan, input, costs, requests_of(f->candidate, input), arena, err)
+                                       : simulate_run(&f->sim, &sim, arena, err);
+    if (!ok)
         return err_context(err, "%s", f->plan.name);
     f->plan.predicted = f->sim.figures;
     set_price(&f->plan, input->cluster);

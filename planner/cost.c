@@ -13,10 +13,13 @@ void step_cost_add(struct step_cost *to, const struct step_cost *more, double ti
     to->us += times * more->us;
     to->lo_us += times * more->lo_us;
     to->hi_us += times * more->hi_us;
-    to->estimated_us += times * more->estimated_us;
+    for (int s = 0; s < COST_SOURCES; s++)
+        to->source_us[s] += times * more->source_us[s];
     to->memory_us += times * more->memory_us;
-    for (int k = 0; k < OP_KIND_COUNT; k++)
+    for (int k = 0; k < OP_KIND_COUNT; k++) {
         to->kind_us[k] += times * more->kind_us[k];
+        to->estimated_kind_us[k] += times * more->estimated_kind_us[k];
+    }
 }
 
 double step_cost_network_us(const struct step_cost *cost)
@@ -200,8 +203,9 @@ void cost_part(struct step_cost *out, struct cost_meetings *meetings, struct cos
         out->hi_us += times * cost.hi_us;
         out->kind_us[op->kind] += times * cost.us;
         meetings_add(meetings, op, &cost, times);
+        out->source_us[cost.source] += times * cost.us;
         if (cost.source == COST_ESTIMATED)
-            out->estimated_us += times * cost.us;
+            out->estimated_kind_us[op->kind] += times * cost.us;
         bool memory = false;
         if (!op_is_collective(op->kind))
             lookup_roof_us(lookup, op, &memory);

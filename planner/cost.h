@@ -14,7 +14,8 @@
 
 struct step_cost {
     double us, lo_us, hi_us;
-    double estimated_us;           /* of us: from figures flagged estimated */
+    double source_us[COST_SOURCES];          /* of us: by enum cost_source; waiting has none */
+    double estimated_kind_us[OP_KIND_COUNT]; /* of the estimated, by op kind */
     double memory_us;              /* of us: compute ops whose roofline is memory traffic */
     double kind_us[OP_KIND_COUNT]; /* of us, by op kind */
 };

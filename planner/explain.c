@@ -40,6 +40,58 @@ static struct shares shares_of(const struct simulate_result *sim)
     return shares;
 }
 
+/* The two kinds of op whose estimates weigh most; one under a tenth of the other is left out. */
+static const char *name_estimated(const struct step_cost *total, struct arena *arena)
+{
+    int most[2] = {-1, -1};
+    for (int k = 0; k < OP_KIND_COUNT; k++) {
+        double us = total->estimated_kind_us[k];
+        if (us > 0 && (most[0] < 0 || us > total->estimated_kind_us[most[0]])) {
+            most[1] = most[0];
+            most[0] = k;
+        } else if (us > 0 && (most[1] < 0 || us > total->estimated_kind_us[most[1]])) {
+            most[1] = k;
+        }
+    }
+    if (most[0] < 0)
+        return "";
+    bool both = most[1] >= 0
+                && total->estimated_kind_us[most[1]] > 0.1 * total->estimated_kind_us[most[0]];
+    return arena_printf(arena, " (most of it %s%s%s)", op_kind_names[most[0]], both ? ", " : "",
+            both ? op_kind_names[most[1]] : "");
+}
+
+const char *explain_sources(const struct simulate_result *sim, struct arena *arena)
+{
+    struct step_cost total = {0};
+    const char *text = "";
+    double all = 0;
+    for (int s = 0; s < sim->n_stages; s++)
+        step_cost_add(&total, &sim->stages[s].total, 1);
+    for (int s = 0; s < COST_SOURCES; s++)
+        all += total.source_us[s];
+    for (int s = 0; s < COST_SOURCES; s++)
+        if (total.source_us[s] >= 0.0005 * all && all > 0)
+            text = arena_printf(arena, "%s%s%.1f %% %s%s", text, *text != '\0' ? ", " : "",
+                    total.source_us[s] / all * 100, cost_source_names[s],
+                    s == COST_ESTIMATED ? name_estimated(&total, arena) : "");
+    return text;
+}
+
+const char *explain_arrivals(
+        const struct finalist *chosen, const struct planner_input *input, struct arena *arena)
+{
+    const struct plan_figures *f = &chosen->plan.predicted;
+    bool objectives = input->workload->slo.ttft_us > 0 || input->workload->slo.tpot_us > 0;
+    if (!input->requests->unpaced)
+        return NULL;
+    return arena_printf(arena, "steady: %.4g requests/s, %.0f of them at once, %s",
+            f->requests_per_s, f->requests_per_s * f->e2e_p50_us * 1e-6,
+            !chosen->meets_slo ? "and the objectives are still missed"
+            : objectives       ? "the most at which the objectives are met"
+                               : "the most that the plan keeps up with");
+}
+
 const char *explain_bottleneck(const struct simulate_result *sim)
 {
     struct shares shares = shares_of(sim);

@@ -123,11 +123,41 @@ static const struct profile_point *measured_at(
     return measured ? &grids->profile->points[cell->point] : NULL;
 }
 
+static struct family *family_of(struct grids *grids, struct grid_place *place, const struct op *op)
+{
+    if (grid_axes_of(op->kind)->n == 0)
+        return NULL;
+    grid_place_of(place, op);
+    return grid_families_find(grids->families, place, op->kind);
+}
+
+bool grids_name(struct grids *grids, const struct op *op)
+{
+    struct grid_place place;
+    const struct family *family = family_of(grids, &place, op);
+    bool known = family != NULL;
+    for (int a = 0; known && a < family->n_axes; a++) {
+        const struct axis *axis = &family->axes[a];
+        int at = axis_at(axis, place.at[a]);
+        known = !axis->unordered || (at < axis->n && axis->values[at] == place.at[a]);
+    }
+    return known;
+}
+
+int grids_values(const int64_t **values, struct grids *grids, const struct op *op, int axis)
+{
+    struct grid_place place;
+    const struct family *family = family_of(grids, &place, op);
+    if (family == NULL || axis >= family->n_axes)
+        return 0;
+    *values = family->axes[axis].values;
+    return family->axes[axis].n;
+}
+
 bool grids_have_cached(struct grids *grids, const struct op *op)
 {
     struct grid_place place;
-    grid_place_of(&place, op);
-    const struct family *family = grid_families_find(grids->families, &place, op->kind);
+    const struct family *family = family_of(grids, &place, op);
     return family != NULL && family->axes[1].n > 1;
 }
 
@@ -143,10 +173,7 @@ bool grids_cost(struct cost *out, struct grids *grids, const struct op *op)
 {
     const struct grid_axes *shape = grid_axes_of(op->kind);
     struct grid_place place;
-    if (shape->n == 0)
-        return false;
-    grid_place_of(&place, op);
-    struct family *family = grid_families_find(grids->families, &place, op->kind);
+    struct family *family = family_of(grids, &place, op);
     if (family == NULL)
         return false;
     struct spot spot = {.outside = false};

@@ -23,6 +23,10 @@ bool grids_have(const struct grids *grids, enum op_kind kind);
 /* Cost of an op: COST_IMPORTED or as the point says when it was measured, COST_INTERPOLATED inside the
  * measured region, COST_ESTIMATED at the utilisation of its edge outside. false: no family of its kind. */
 bool grids_cost(struct cost *out, struct grids *grids, const struct op *op);
+/* Whether the op's family has every name that the op has: its type. */
+bool grids_name(struct grids *grids, const struct op *op);
+/* The values of its family along an axis (planner/grid_axes.h), ascending; returns how many, 0 without a family. */
+int grids_values(const int64_t **values, struct grids *grids, const struct op *op, int axis);
 /* Whether a family measured the op's whole kv_len range as cached (kv_len > q_len); imports often have not. */
 bool grids_have_cached(struct grids *grids, const struct op *op);
 

@@ -10,6 +10,11 @@
 /* How much wider than its parts a figure is that stands for another op. */
 #define WIDEN_DERIVED 0.10
 
+enum {
+    ROWS_EACH = 2,
+    SKEW_AXIS = 3 /* of expert layers, planner/grid_axes.c */
+};
+
 struct imported_costs {
     struct grids *grids;
     struct coll_lines *exchanges;
@@ -114,24 +119,50 @@ static void derive(struct cost *cost)
         cost->source = COST_DERIVED;
 }
 
-static bool same_width(struct cost *out, struct imported_costs *imported, const struct op *op)
+/* The op itself; where its type is not in the tables, as the next one of the same width; else as whatever type its
+ * family has. */
+static bool cost_of(struct cost *out, struct imported_costs *imported, const struct op *op)
 {
     struct op other = *op;
-    if (op->dtype == DTYPE_F32)
-        return false;
+    if (grids_name(imported->grids, op))
+        return grids_cost(out, imported->grids, op);
     for (int i = 0; i < 2; i++) {
         other.dtype = like[op->dtype][i];
-        if (!grids_cost(out, imported->grids, &other))
+        if (!grids_name(imported->grids, &other) || !grids_cost(out, imported->grids, &other))
             continue;
         derive(out);
         return true;
     }
-    return false;
+    return grids_cost(out, imported->grids, op);
 }
 
-static bool cost_of(struct cost *out, struct imported_costs *imported, const struct op *op)
+/*
+ * Experts of a rank under even routing. Tables measure the fullest rank, so that once every expert has rows (ROWS_EACH
+ * of them at least) an even routing takes no longer than a skewed one; some rows that are called even are not, as
+ * where routing in groups undid it (docs/method.md, "Imported costs").
+ */
+static bool even_experts(struct cost *out, struct imported_costs *imported, const struct op *op)
 {
-    return grids_cost(out, imported->grids, op) || same_width(out, imported, op);
+    const int64_t *skews = NULL;
+    if (!cost_of(out, imported, op))
+        return false;
+    if (op->dim[3] >= op->dim[4] || op->dim[0] * op->dim[5] < ROWS_EACH * op->dim[4])
+        return true;
+    struct op skewed = *op;
+    int n = grids_values(&skews, imported->grids, op, SKEW_AXIS);
+    for (int i = 0; i < 2 && n == 0; i++) {
+        skewed.dtype = like[op->dtype][i];
+        n = grids_values(&skews, imported->grids, &skewed, SKEW_AXIS);
+    }
+    for (int i = 0; i < n; i++) {
+        struct cost cost;
+        skewed.dim[6] = skews[i];
+        if (skews[i] == 0 || !cost_of(&cost, imported, &skewed) || cost.us >= out->us)
+            continue;
+        *out = cost;
+        derive(out);
+    }
+    return true;
 }
 
 /* q queries behind cached keys: what the prompt takes more than its cached part alone. */
@@ -201,5 +232,8 @@ bool imported_cost(struct cost *out, struct imported_costs *imported, const stru
     bool behind = op.kind == OP_ATTENTION_PREFILL || op.kind == OP_MLA_MODULE_PREFILL;
     if (behind && op.dim[1] > op.dim[0] && !grids_have_cached(imported->grids, &op))
         return prefill_behind(out, imported, &op);
+    /* As above: a step asks for what even routing takes, a key of a table for its own row. */
+    if (op.kind == OP_MOE && op.dim[6] == 0 && asked->busy != 0)
+        return even_experts(out, imported, &op);
     return cost_of(out, imported, &op);
 }

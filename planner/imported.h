@@ -5,6 +5,7 @@
  *   attention_prefill of q keys  behind c cached ones, where only whole prompts were measured:
  *                               time(c + q) - time(c) + the least of the family, at least time(q)  derived
  *   all_reduce                  the quicker of the library's and the engine's own kernel in a graph
+ *   moe, even, some experts     at most what a skewed routing takes once all experts have rows             derived
  *   a type that is not there    the type of the same width at its utilisation                  derived
  */
 #ifndef PLANNER_IMPORTED_H

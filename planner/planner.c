@@ -210,6 +210,8 @@ static bool plan_from(
     *out = chosen->plan;
     certify(out, chosen->candidate, solve, &solved, arena);
     out->bottleneck = explain_bottleneck(&chosen->sim);
+    out->arrivals = explain_arrivals(chosen, input, arena);
+    out->cost_sources = explain_sources(&chosen->sim, arena);
     out->binding = explain_binding(&choice, input, &solve->demand, solve->costs, arena);
     out->serving = explain_serving(&choice, input, &solve->demand, arena);
     explain_runners_up(out, &choice, input, arena);

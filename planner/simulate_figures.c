@@ -55,7 +55,8 @@ static struct simulate_spread spread_of(struct samples *samples)
 /* Sums over requests, each as often as its replica stands for others. */
 struct sums {
     double offered, finished, good, output, total;
-    int64_t first_ns, last_ns; /* that finished */
+    int64_t first_ns, last_ns; /* of those that finished */
+    int64_t end_ns;            /* of everything */
 };
 
 struct lists {
@@ -98,7 +99,10 @@ static void sum_requests(struct sums *sums, struct lists *lists, struct simulate
     for (int64_t r = 0; r < input->requests->n; r++) {
         const struct simulate_request *record = &out->requests[r];
         double w = weight[record->replica];
-        if (w <= 0 || r < input->requests->n_warm)
+        if (w > 0 && record->finish_ns > sums->end_ns)
+            sums->end_ns = record->finish_ns;
+        if (w <= 0 || r < input->requests->n_warm
+                || r >= input->requests->n - input->requests->n_cool)
             continue;
         out->offered++;
         sums->offered += w;
@@ -183,7 +187,7 @@ void simulate_figures(
     }
     for (int i = 0; i < out->n_stages; i++)
         out->stages[i].busy_frac =
-                sums.last_ns > 0 ? out->stages[i].busy_frac / (double)sums.last_ns : 0;
+                sums.end_ns > 0 ? out->stages[i].busy_frac / (double)sums.end_ns : 0;
     interval_of(out);
     memory_of(out, input->plan);
     arena_free(&arena);

@@ -15,7 +15,7 @@
 
 /* A workload in a few numbers. */
 struct demand {
-    int64_t n; /* of steady arrivals more than there is room for */
+    int64_t n;             /* of steady arrivals more than there is room for */
     double prompt, output; /* means */
     int64_t max_len, max_prompt;
     double requests_per_s; /* offered; HUGE_VAL when all are there from the start */

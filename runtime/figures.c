@@ -36,6 +36,7 @@ struct samples {
     double *ttft, *tpot, *e2e;
     int64_t n, n_tpot, good, output_tokens, total_tokens, preemptions, reused;
     int64_t refused_full, refused_late;
+    int64_t first_ns, last_ns; /* of those that finished */
 };
 
 static bool met(const struct workload *workload, double ttft_us, double tpot_us)
@@ -63,6 +64,10 @@ static void add_request(
         tpot = (double)(r->finish_ns - r->first_token_ns) / 1e3 / (double)(r->output_len - 1);
         s->tpot[s->n_tpot++] = tpot;
     }
+    if (s->n == 0 || r->finish_ns < s->first_ns)
+        s->first_ns = r->finish_ns;
+    if (s->n == 0 || r->finish_ns > s->last_ns)
+        s->last_ns = r->finish_ns;
     s->ttft[s->n] = ttft;
     s->e2e[s->n++] = (double)(r->finish_ns - r->arrival_ns) / 1e3;
     s->good += met(workload, ttft, tpot);
@@ -78,7 +83,7 @@ static void measure_requests(struct runtime_result *out, const struct collected 
     struct plan_figures *m = &out->measured;
     struct summary sum;
 
-    for (int64_t i = 0; i < n; i++)
+    for (int64_t i = options->requests->n_warm; i < n - options->requests->n_cool; i++)
         add_request(&s, &from->records[i], options->workload);
     for (int r = 0; r < from->n_ranks; r++) {
         const struct rank_report *report = &from->ranks[r].report;
@@ -96,11 +101,14 @@ static void measure_requests(struct runtime_result *out, const struct collected 
     out->n_reused_tokens = s.reused;
     out->n_refused_full = s.refused_full;
     out->n_refused_late = s.refused_late;
-    if (m->makespan_s > 0) {
-        m->output_tokens_per_s = (double)s.output_tokens / m->makespan_s;
-        m->total_tokens_per_s = (double)s.total_tokens / m->makespan_s;
-        m->requests_per_s = (double)s.n / m->makespan_s;
-        m->goodput_requests_per_s = (double)s.good / m->makespan_s;
+    double seconds = m->makespan_s;
+    if (options->requests->n_warm > 0 && s.n > 1) /* between the first that counts and the last */
+        seconds = (double)(s.last_ns - s.first_ns) * 1e-9 * (double)s.n / (double)(s.n - 1);
+    if (seconds > 0) {
+        m->output_tokens_per_s = (double)s.output_tokens / seconds;
+        m->total_tokens_per_s = (double)s.total_tokens / seconds;
+        m->requests_per_s = (double)s.n / seconds;
+        m->goodput_requests_per_s = (double)s.good / seconds;
     }
     summary_of(&sum, s.ttft, s.n);
     m->ttft_p50_us = sum.median;

@@ -163,6 +163,10 @@ static const struct conf_field plan_fields[] = {
         {"serving", CONF_STRING, AT(serving),
                 .help = "separate prefill and decode replicas or not, and what that gains or "
                         "loses"},
+        {"arrivals", CONF_STRING, AT(arrivals),
+                .help = "of a workload with steady arrivals: the rate that was found"},
+        {"cost_sources", CONF_STRING, AT(cost_sources),
+                .help = "shares of the predicted time by where its costs come from"},
         {"bottleneck", CONF_STRING, AT(bottleneck), .help = "compute, memory, network or bubble"},
         {"runners_up", CONF_STRUCT_LIST, AT(runners_up), .count = AT(n_runners_up),
                 .sub = &runner_up_table, .help = "the next best plans"},

@@ -113,9 +113,11 @@ struct plan {
         const char *oracle; /* "glpk 5.0", "checked by plan_check" */
         bool forced;        /* --force: no claim of optimality */
     } certificate;
-    const char *binding;    /* the binding constraint, a sentence */
-    const char *serving;    /* separate pools or not, and what that gains or loses, a sentence */
-    const char *bottleneck; /* compute, memory, network, bubble */
+    const char *binding;      /* the binding constraint, a sentence */
+    const char *serving;      /* separate pools or not, and what that gains or loses, a sentence */
+    const char *arrivals;     /* steady ones: the rate that the planner found; else NULL */
+    const char *cost_sources; /* shares of the predicted time by enum cost_source, a sentence */
+    const char *bottleneck;   /* compute, memory, network, bubble */
     struct plan_runner_up *runners_up;
     int n_runners_up;
     struct plan_why why;

@@ -12,7 +12,8 @@ enum cost_source {
     COST_INTERPOLATED,
     COST_IMPORTED,
     COST_DERIVED, /* from measurements of other ops that do its work */
-    COST_ESTIMATED
+    COST_ESTIMATED,
+    COST_SOURCES
 };
 extern const char *const cost_source_names[];
 

@@ -185,7 +185,7 @@ bool workload_requests(
     draw_classes(out, w);
     if (w->arrival.process == ARRIVAL_STEADY) {
         out->unpaced = true;
-        out->n_warm = out->n / 2;
+        out->n_warm = out->n_cool = out->n / 3;
     }
     return true;
 }

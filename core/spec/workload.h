@@ -92,8 +92,9 @@ struct requests {
     struct request *items; /* ascending arrival */
     int64_t n;
     int hash_tokens; /* prompt tokens that a prefix hash stands for; 0 = 512, as Mooncake's */
-    int64_t n_warm;  /* the first ones that only fill the system: they are in no figure */
-    bool unpaced;    /* steady arrivals whose rate nobody has set: they stand a second apart */
+    int64_t n_warm,
+            n_cool; /* the first ones fill the system, the last ones keep it full: in no figure */
+    bool unpaced;   /* steady arrivals whose rate nobody has set: they stand a second apart */
 };
 
 extern const struct conf_table workload_table; /* "shardwright-workload" 1 */

@@ -353,11 +353,40 @@ static void the_published_traces_are_read(void **state)
     }
 }
 
+static void steady_arrivals_take_a_rate(void **state)
+{
+    (void)state;
+    struct arena arena = {0};
+    struct err err = {0};
+    struct requests r;
+    struct workload w = {.requests = 9,
+            .arrival = {.process = ARRIVAL_STEADY},
+            .prompt = {.mean = 5},
+            .output = {.mean = 7},
+            .admission = {.deadline_us = 1e6}};
+    assert_true(workload_check(&w, &err));
+    assert_true(workload_requests(&r, &w, &arena, &err));
+    assert_true(r.unpaced);
+    assert_int_equal(r.n_warm, 3);
+    assert_int_equal(r.n_cool, 3);
+    assert_false(requests_pace(&r, 0, &err));
+    assert_int_equal(err.kind, ERR_INPUT);
+    err = (struct err){0};
+    assert_true(requests_pace(&r, 4, &err));
+    assert_int_equal(r.items[8].arrival_ns, 2000000000);
+    assert_int_equal(r.items[8].deadline_ns, 3000000000);
+    assert_true(requests_pace(&r, 8, &err)); /* it has one now */
+    assert_int_equal(r.items[8].arrival_ns, 2000000000);
+    w.arrival.per_s = 3;
+    assert_false(workload_check(&w, &err));
+    arena_free(&arena);
+}
+
 static void shipped_examples_are_read(void **state)
 {
     (void)state;
     static const char *const names[] = {
-            "chat-small.yaml", "chat-poisson.yaml", "offline-batch.yaml"};
+            "chat-small.yaml", "chat-poisson.yaml", "offline-batch.yaml", "chat-steady.yaml"};
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
         struct arena arena = {0};
         struct err err = {0};
@@ -386,6 +415,7 @@ int main(void)
             cmocka_unit_test(bad_mooncake_rows_are_refused_at_their_line),
             cmocka_unit_test(a_slice_of_a_trace),
             cmocka_unit_test(the_published_traces_are_read),
+            cmocka_unit_test(steady_arrivals_take_a_rate),
             cmocka_unit_test(shipped_examples_are_read),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -202,11 +202,36 @@ static void provenance_with_unknown_fields_is_one_row(void **state)
 
 #define CASE(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
+/* A filter leaves out kinds and types of imports, never what was measured beside busy neighbours. */
+static void a_filter_takes_what_is_wanted(void **state)
+{
+    struct profile_filter filter = {.dtypes = {0}};
+    struct profile_point points[4] = {point_of(OP_GEMM, 8, 10), point_of(OP_GEMM, 9, 20),
+            point_of(OP_MOE, 8, 30), point_of(OP_MOE, 9, 40)};
+    struct profile profile;
+    (void)state;
+
+    for (int i = 0; i < 4; i++) {
+        points[i].op.busy = i == 3 ? 2 : 0;
+        points[i].op.dtype = i == 1 ? DTYPE_F8 : DTYPE_BF16;
+        add(&points[i], NULL, false, true);
+    }
+    filter.dtypes[OP_GEMM] = 1U << DTYPE_F8;
+    assert_true(profile_store_read_some(&profile, db, "cpu", &filter, &arena, &err));
+    assert_int_equal(profile.n, 2);
+    assert_non_null(profile_find(&profile, &points[1].op));
+    assert_non_null(profile_find(&profile, &points[3].op));
+    filter.dtypes[OP_MOE] = ~0U;
+    assert_true(profile_store_read_some(&profile, db, "cpu", &filter, &arena, &err));
+    assert_int_equal(profile.n, 3);
+    assert_null(profile_find(&profile, &points[0].op));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {CASE(every_field_comes_back),
             CASE(keeps_the_first_unless_told_to_replace), CASE(every_key_field_tells_points_apart),
             CASE(devices_are_kept_apart), CASE(ceiling_of_most_busy_ranks_stands_in_the_profile),
-            CASE(provenance_with_unknown_fields_is_one_row)};
+            CASE(provenance_with_unknown_fields_is_one_row), CASE(a_filter_takes_what_is_wanted)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -9,6 +9,7 @@
 #include <math.h>
 
 #include "core/arena.h"
+#include "planner/imported.h"
 #include "planner/lookup.h"
 
 struct world {
@@ -266,6 +267,83 @@ static void intervals_cover(void **unused)
     close_world(&w);
 }
 
+static struct op experts(int64_t m, int64_t local, int64_t skew)
+{
+    return (struct op){.kind = OP_MOE,
+            .dtype = DTYPE_F8_BLOCK,
+            .degree = 1,
+            .dim = {m, 1024, 512, local, 64, 4, skew}};
+}
+
+/* A row that is called even but is not does not make expert parallelism dear; a key gets its own row. */
+static void even_routing_takes_no_longer_than_a_skewed_one(void **unused)
+{
+    (void)unused;
+    struct world w = {.room = 0};
+    for (int64_t m = 1; m <= 4096; m *= 2)
+        for (int64_t local = 8; local <= 64; local *= 8) {
+            struct op even = experts(m, local, 0);
+            struct op skewed = experts(m, local, 120);
+            put(&w, &even, 10 + (double)m * (local == 64 ? 1 : 0.9));
+            put(&w, &skewed, 10 + (double)m * (local == 64 ? 2 : 0.3));
+        }
+    finish(&w);
+    struct op op = experts(1024, 8, 0);
+    op.dtype = DTYPE_F8; /* the tables have the other type of 8 bits */
+    struct cost cost = ask(&w, op);
+    assert_near(cost.us, 10 + 0.3 * 1024, 1e-9);
+    assert_int_equal(cost.source, COST_DERIVED);
+    /* All experts: a skewed routing may leave some alone. Few rows: likewise. */
+    assert_near(ask(&w, experts(1024, 64, 0)).us, 10 + 1024, 1e-9);
+    assert_near(ask(&w, experts(16, 8, 0)).us, 10 + 0.9 * 16, 1e-9);
+    op = experts(1024, 8, 0);
+    assert_near(lookup_cost(w.lookup, &op).us, 10 + 0.9 * 1024, 1e-9);
+    close_world(&w);
+}
+
+/* A type that the tables lack is the one of its width, which is no estimate. */
+static void types_of_one_width_stand_in(void **unused)
+{
+    (void)unused;
+    struct world w = {.room = 0};
+    for (int64_t m = 1; m <= 64; m *= 2)
+        for (int d = 0; d < 2; d++) {
+            struct op op = {.kind = OP_MLA_MODULE_DECODE,
+                    .dtype = d ? DTYPE_F8_BLOCK : DTYPE_BF16,
+                    .degree = 1,
+                    .dim = {m, 4096, 16, 7168, 1536, 512, 8}};
+            put(&w, &op, d ? 50 + (double)m : 90 + (double)m);
+        }
+    finish(&w);
+    struct op op = {.kind = OP_MLA_MODULE_DECODE,
+            .dtype = DTYPE_F8,
+            .degree = 1,
+            .dim = {8, 4096, 16, 7168, 1536, 512, 8}};
+    struct cost cost = ask(&w, op);
+    assert_near(cost.us, 58, 1e-9);
+    assert_int_equal(cost.source, COST_DERIVED);
+    close_world(&w);
+}
+
+static void a_model_wants_its_part_of_the_tables(void **unused)
+{
+    (void)unused;
+    unsigned wanted[OP_KIND_COUNT];
+    struct model model = {.heads = 8};
+    imported_wanted(wanted, &model, 1U << DTYPE_BF16);
+    assert_true(wanted[OP_GEMM] == (1U << DTYPE_BF16 | 1U << DTYPE_F16));
+    assert_true(wanted[OP_MOE] == 0 && wanted[OP_MLA_MODULE_DECODE] == 0);
+    assert_true((wanted[OP_ATTENTION_DECODE] >> DTYPE_F8 & 1) != 0);
+    model.mla.kv_rank = 512;
+    model.moe.n = 8;
+    imported_wanted(wanted, &model, 1U << DTYPE_F8);
+    assert_true((wanted[OP_GEMM] >> DTYPE_BF16 & 1) != 0); /* what the device can do */
+    assert_true((wanted[OP_MOE] >> DTYPE_F8_BLOCK & 1) != 0);
+    assert_true((wanted[OP_MOE] >> DTYPE_BF16 & 1) == 0);
+    assert_true(wanted[OP_ATTENTION_DECODE] == 0 && wanted[OP_MLA_MODULE_DECODE] != 0);
+    assert_true((wanted[OP_ALL_REDUCE] >> DTYPE_F32 & 1) != 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -276,6 +354,9 @@ int main(void)
             cmocka_unit_test(a_chunk_is_the_rest_of_its_prompt),
             cmocka_unit_test(exchanges),
             cmocka_unit_test(intervals_cover),
+            cmocka_unit_test(even_routing_takes_no_longer_than_a_skewed_one),
+            cmocka_unit_test(types_of_one_width_stand_in),
+            cmocka_unit_test(a_model_wants_its_part_of_the_tables),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
