@@ -121,6 +121,56 @@ static void equals_brute_force(void **state)
     }
 }
 
+/* Small enough to be proven: value and bound are the optimum. */
+static double optimum(const struct experts_problem *p, uint64_t seed)
+{
+    struct experts_limits limits = {.time_s = 5};
+    struct experts_map map;
+    struct arena arena = {0};
+    struct err err = {0};
+    if (!experts_place(&map, p, &limits, &arena, &err) || !experts_check(p, &map, &err))
+        fail_msg("seed %d: %s", (int)seed, err.text);
+    double value = map.max_load;
+    if (fabs(map.bound - value) > 2e-6 * (1 + value))
+        fail_msg("seed %d: %.9g, bound %.9g", (int)seed, value, map.bound);
+    arena_free(&arena);
+    return value;
+}
+
+/* Loads in another unit scale the answer; another order of experts changes nothing; a slot, a device or a replica
+ * more, or a lighter expert, never hurts. */
+static void placements_move_as_they_must(void **state)
+{
+    (void)state;
+    for (uint64_t seed = 1000; seed < 1300; seed++) {
+        double load[8];
+        double other[8];
+        struct experts_problem p = random_problem(seed, load);
+        double base = optimum(&p, seed);
+        struct experts_problem q = p;
+        q.load = other;
+        for (int e = 0; e < p.n_experts; e++)
+            other[e] = 3.7 * load[e];
+        assert_true(fabs(optimum(&q, seed) - 3.7 * base) <= 1e-9 * (1 + base));
+        int by = pick(seed, 90, 1, p.n_experts - 1);
+        for (int e = 0; e < p.n_experts; e++)
+            other[e] = load[(e + by) % p.n_experts];
+        assert_true(fabs(optimum(&q, seed) - base) <= 1e-9 * (1 + base));
+        memcpy(other, load, sizeof load);
+        other[by] *= random_unit(seed, 91);
+        assert_true(optimum(&q, seed) <= base + 1e-9 * (1 + base));
+        q.load = load;
+        q.slots++;
+        assert_true(optimum(&q, seed) <= base + 1e-9 * (1 + base));
+        q.slots = p.slots;
+        q.n_devices++;
+        assert_true(optimum(&q, seed) <= base + 1e-9 * (1 + base));
+        q.n_devices = p.n_devices;
+        q.replicas = p.replicas > 0 ? p.replicas + 1 : 0;
+        assert_true(optimum(&q, seed) <= base + 1e-9 * (1 + base));
+    }
+}
+
 /* The bound by counting, asked far above what is known to be possible. */
 static void counting_never_exceeds_a_placement(void **state)
 {
@@ -275,6 +325,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
             cmocka_unit_test(equals_brute_force),
+            cmocka_unit_test(placements_move_as_they_must),
             cmocka_unit_test(counting_never_exceeds_a_placement),
             cmocka_unit_test(eight_experts_are_proven),
             cmocka_unit_test(many_experts_are_within_a_percent),
