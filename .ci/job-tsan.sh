@@ -4,4 +4,5 @@ set -eu
 cd "$(dirname "$0")/.."
 cmake --preset tsan >/dev/null
 cmake --build --preset tsan -- -j "$(nproc)" --quiet
-ctest --preset tsan -LE '^(gpu|mpi|slow|lint)$'
+# Brute force has one thread: few instances.
+SHARDWRIGHT_INSTANCES=15 ctest --preset tsan -LE '^(gpu|mpi|slow|lint)$'

@@ -18,7 +18,7 @@ struct fixture {
     struct cluster cluster;
     struct device_kind kinds[3];
     struct cluster_node nodes[3];
-    struct cluster_link links[1];
+    struct cluster_link links[2];
     struct workload workload;
     struct requests requests;
     struct request items[FIXTURE_REQUESTS];
