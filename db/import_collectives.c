@@ -301,6 +301,10 @@ bool import_osu(struct imported *out, const struct import_file *file,
         if (next != NULL)
             *next++ = '\0';
         number_of++;
+        if (strstr(line, "Bandwidth") != NULL || strstr(line, "MB/s") != NULL)
+            return err_at(err, at_line(&r, number_of),
+                    "a test of bandwidth, whose rows are MB/s: expected a latency test, such as "
+                    "osu_allreduce or osu_latency");
         if (strstr(line, "OSU") != NULL) {
             r.has_kind = find_collective(&r.kind, line);
             r.software = arena_strdup(arena, line + strspn(line, "# "));

@@ -270,6 +270,22 @@ static void what_osu_prints(void **unused)
     assert_false(read_as(&s, IMPORT_OSU, text, 0));
     assert_non_null(strstr(s.err.text, "t.txt:5:1: how many ranks took part stands nowhere above"));
     arena_free(&s.arena);
+    /* Cut off in the middle of a row, and rows that are no times. */
+    static const char *const bad[][2] = {
+            {"# OSU MPI Allreduce Latency Test v7.3\n4 1.25\n1024", "t.txt:3:1: expected a size"},
+            {"# OSU MPI Allreduce Latency Test v7.3\n4 -1.25\n", "t.txt:2:1: expected a size"},
+            {"# OSU MPI Allreduce Latency Test v7.3\n4 nan\n", "t.txt:2:1: expected a size"},
+            {"# OSU MPI Bandwidth Test v7.3\n# Size Bandwidth (MB/s)\n4 1.25\n",
+                    "t.txt:1:1: a test of bandwidth"},
+            {"# OSU MPI Reduce Latency Test v7.3\n4 1.25\n", "t.txt:2:1: which collective"},
+    };
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+        s = (struct scene){0};
+        assert_false(read_as(&s, IMPORT_OSU, bad[i][0], 4));
+        if (!strstr(s.err.text, bad[i][1]))
+            fail_msg("\"%s\" is not in: %s", bad[i][1], s.err.text);
+        arena_free(&s.arena);
+    }
 }
 
 static void our_own_table_reads_back(void **unused)
