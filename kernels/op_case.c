@@ -1,4 +1,5 @@
 #include <stdlib.h>
+#include <string.h>
 
 #include "kernels/element.h"
 #include "kernels/op_table.h"
@@ -10,6 +11,13 @@ struct op_case {
     struct arena *arena;
     struct operands operands;
     int last;
+    char *weights; /* that pass through the caches: STREAM bytes for each thread; NULL = not yet */
+};
+
+enum {
+    LINE = 64,
+    STREAM = 8
+             << 20 /* more than a core has to itself, in cache and in addresses that it remembers */
 };
 
 struct op_case *op_case_open(
@@ -40,6 +48,7 @@ void op_case_close(struct op_case *c)
     operands_free(&c->operands, c->dev);
     arena_free(c->arena);
     free(c->arena);
+    free(c->weights);
     free(c);
 }
 
@@ -47,6 +56,82 @@ void op_case_run(struct op_case *c)
 {
     c->last = c->last + 1 < c->operands.n_copies ? c->last + 1 : 0;
     op_run(c->dev, &c->op, &c->operands.args[c->last]);
+}
+
+/* What an op reads that another op has written: rows of floats. */
+struct activations {
+    float *data;
+    int64_t rows, ld;
+};
+
+/* Fills at most two; returns how many. */
+static int activations_of(struct activations out[2], const struct op_case *c)
+{
+    const struct op_args *a = &c->operands.args[c->last < 0 ? 0 : c->last];
+    const int64_t *dim = c->op.dim;
+    const void *read = NULL;
+    int64_t width = dim[1];
+    int n = 0;
+    if (c->op.kind == OP_RMSNORM) {
+        out[n++] = (struct activations){a->rmsnorm.x, dim[0], width};
+        read = a->rmsnorm.residual;
+    } else if (c->op.kind == OP_ROPE) {
+        read = a->rope.qkv;
+        width = a->rope.ld;
+    } else if (c->op.kind == OP_ACTIVATION) {
+        read = a->activation.x;
+        width = a->activation.ldx;
+    } else if (c->op.kind == OP_SAMPLE) {
+        read = a->sample.logits;
+        width = a->sample.ld;
+    } else if (c->op.kind == OP_ROUTER) {
+        read = a->router.x;
+    } else if (c->op.kind == OP_PERMUTE) {
+        read = a->permute.x;
+    }
+    if (read)
+        out[n++] = (struct activations){(float *)(uintptr_t)read, dim[0], width};
+    return n;
+}
+
+/* Writes what is there again: that makes the lines this core's. */
+static void write_columns(void *arg, int part, int parts)
+{
+    const struct activations *a = arg;
+    int64_t lines = (a->ld * 4 + LINE - 1) / LINE;
+    for (int64_t row = 0; row < a->rows; row++)
+        for (int64_t line = lines * part / parts; line < lines * (part + 1) / parts; line++) {
+            volatile float *at = a->data + row * a->ld + line * (LINE / 4);
+            *at = *at;
+        }
+}
+
+static void read_weights(void *arg, int part, int parts)
+{
+    const char *weights = arg;
+    volatile char sink = 0;
+    (void)parts;
+    for (int64_t at = 0; at < STREAM; at += LINE)
+        sink = (char)(sink + weights[(int64_t)part * STREAM + at]);
+}
+
+bool op_case_stir(struct op_case *c)
+{
+    struct activations written[2];
+    int n = activations_of(written, c);
+    if (n == 0)
+        return false;
+    if (!c->weights) {
+        size_t bytes = (size_t)dev_threads(c->dev) * STREAM;
+        c->weights = malloc(bytes);
+        if (c->weights)
+            memset(c->weights, 1, bytes); /* zeros nobody wrote are one page for all */
+    }
+    for (int i = 0; i < n; i++)
+        dev_parallel(c->dev, write_columns, &written[i]);
+    if (c->weights)
+        dev_parallel(c->dev, read_weights, c->weights);
+    return true;
 }
 
 /* Kinds whose rows stand one after the other in every operand. */

@@ -239,6 +239,13 @@ MUST_CHECK struct op_case *op_case_open(
         struct dev *dev, const struct op *op, int64_t cold_bytes, uint64_t seed, struct err *err);
 void op_case_close(struct op_case *c);
 void op_case_run(struct op_case *c); /* next copy */
+/*
+ * Leaves what the op reads as a step leaves it: the op before has written it just now, each thread some columns of
+ * all rows, and its weights have passed through the caches of every core since. Only for ops that read activations
+ * alone (norms, rope, activation, sampling, routing); for others it does nothing and returns false, because their
+ * weights or caches are cold already and weigh more. Such an op is timed once after each call.
+ */
+bool op_case_stir(struct op_case *c);
 /* Goes on with the same operands for op, which has fewer rows (dim[0]) and is equal otherwise. false when it
  * is not, or when the operands of its kind depend on the rows; c is as it was then. */
 bool op_case_shrink(struct op_case *c, const struct op *op);

@@ -52,6 +52,7 @@ struct host {
     struct coll_case exchange;
     struct coll *together; /* the barrier before a sample */
     int repeats;
+    bool stirs; /* what the op reads is written anew before each sample, which is one execution then */
     struct disturb clock;
     struct stamp *mine, *all;
 };
@@ -151,7 +152,8 @@ static bool do_begin(struct host *host, const struct op *op, struct err *err)
                               : 0;
     double us = ok ? warm_up(host) : 0;
     /* A collective is timed alone: from the common start to the last one's end. */
-    if (ok && host->compute && us < SHORT_US)
+    host->stirs = ok && host->compute && op_case_stir(host->compute);
+    if (ok && host->compute && us < SHORT_US && !host->stirs)
         host->repeats = us * MOST_REPEATS < SAMPLE_US ? MOST_REPEATS : (int)(SAMPLE_US / us) + 1;
     if (!ok)
         close_case(host);
@@ -164,6 +166,8 @@ static void take_samples(struct host *host, int n)
     for (int i = 0; i < n; i++) {
         if (!host->compute)
             coll_case_touch(&host->exchange);
+        else if (host->stirs)
+            op_case_stir(host->compute);
         int64_t lost = disturb_lost_cpu();
         coll_barrier(host->together);
         int64_t begin = clock_now_ns();
