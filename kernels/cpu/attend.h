@@ -83,27 +83,31 @@ static inline void attend_find(
     int64_t bytes = s->job->head_dim * (cache->dtype == DTYPE_F32 ? 4 : 2);
     int64_t n = s->last - block;
     place->n = n < 0 ? 0 : n < ATTEND_BLOCK ? n : ATTEND_BLOCK;
-    for (int64_t j = 0; j < place->n; j++) {
+    for (int64_t j = 0, run = 1; j < place->n; j += run) {
         int64_t pos = block + j < s->seen ? s->seen : block + j;
+        int64_t within = pos % cache->block_tokens;
         int64_t at = (s->job->seq->blocks[pos / cache->block_tokens] * s->job->kv_heads
                              + s->job->kv_head)
                              * cache->block_tokens
-                     + pos % cache->block_tokens;
-        place->key[j] = (const char *)cache->k + at * bytes;
-        place->value[j] = (const char *)(cache->v ? cache->v : cache->k) + at * bytes;
+                     + within;
+        const char *key = (const char *)cache->k + at * bytes;
+        const char *value = (const char *)(cache->v ? cache->v : cache->k) + at * bytes;
+        /* The rest of a block of the cache lies behind. */
+        int64_t left = cache->block_tokens - within;
+        run = block + j < s->seen ? 1 : left < place->n - j ? left : place->n - j;
+        for (int64_t i = 0; i < run; i++) {
+            place->key[j + i] = key + i * bytes;
+            place->value[j + i] = value + i * bytes;
+        }
     }
 }
 
-/* While a block is scored, the next one comes into the second-level cache: pages lie anywhere, and the hardware
- * does not know where. */
-ALWAYS_INLINE void attend_fetch(const struct attend_place *next, int64_t j, int64_t bytes)
+/* While a block is scored, the keys of the next one come into the second-level cache, and while its values are
+ * added up, the values: pages lie anywhere, and the hardware does not know where. */
+ALWAYS_INLINE void attend_fetch(const char *row, int64_t bytes)
 {
-    if (j >= next->n)
-        return;
-    for (int64_t at = 0; at < bytes; at += 64) {
-        __builtin_prefetch(next->key[j] + at, 0, 2);
-        __builtin_prefetch(next->value[j] + at, 0, 2);
-    }
+    for (int64_t at = 0; at < bytes; at += 64)
+        __builtin_prefetch(row + at, 0, 2);
 }
 
 /* Scores of a block for all rows; several at a time where they lie in one run of the cache. */
@@ -118,7 +122,8 @@ static inline void attend_score(struct attend_state *s)
                    && here->key[j + width - 1] - here->key[j] == (width - 1) * bytes;
         int cols = run ? width : 1;
         for (int c = 0; c < cols; c++)
-            attend_fetch(s->next, j + c, bytes);
+            if (j + c < s->next->n)
+                attend_fetch(s->next->key[j + c], bytes);
         for (int first = 0, rows; first < s->rows; first += rows) {
             float sums[12];
             rows = dot_next_rows(s->rows - first);
@@ -201,11 +206,16 @@ ALWAYS_INLINE void attend_tile(struct attend_state *s, const struct attend_span 
     const int64_t offset = span->at * (dtype == DTYPE_F32 ? 4 : 2);
     float *sum = s->sum + span->first * s->width + span->at;
     const float *weight = s->scores + span->first * ATTEND_BLOCK;
+    /* Keys that are values, too, have come already. */
+    const bool fetch = span->first == 0 && span->at == 0 && s->job->args->cache.v;
+    const int64_t row_bytes = s->job->value_dim * (dtype == DTYPE_F32 ? 4 : 2);
     vf acc[4][4], v[4];
     for (int64_t r = 0; r < rows; r++)
         for (int64_t i = 0; i < vectors; i++)
             acc[r][i] = v_load(sum + r * s->width + i * VW) * v_set1(s->scale[span->first + r]);
     for (int64_t j = 0; j < span->n; j++) {
+        if (fetch && j < s->next->n)
+            attend_fetch(s->next->value[j], row_bytes);
         attend_load(v, s->here->value[j] + offset, cells, dtype, span->left);
         for (int64_t r = 0; r < rows; r++)
             for (int64_t i = 0; i < vectors; i++)
