@@ -66,6 +66,8 @@ bool subject_wanted(const struct bench *b, const char *model, enum dtype dtype);
 /* One round of its figures; the limits of this round have been measured. */
 void subject_measure(struct subject *s, struct bench *b);
 
+/* scaling.tp2, .pp2 and .ep2: the least of each round over models and phases. Before figures are sorted. */
+void scaling_summarise(struct bench *b);
 /* Whole runs: one rank with two threads against two ranks with one each. */
 MUST_CHECK bool scaling_measure(struct bench *b, const struct model *model, const char *weights,
         enum dtype dtype, struct err *err);

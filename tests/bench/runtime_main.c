@@ -13,7 +13,7 @@
 
 enum {
     MODELS = 3,
-    DTYPES = 2
+    DTYPES = 3
 };
 
 struct options {
@@ -92,11 +92,22 @@ void bench_print(struct bench *b, FILE *file)
     }
 }
 
-/* Every (model, dtype) of which something is wanted, then the whole runs; a round takes all in turn. */
-static bool measure(
+static const enum dtype dtypes[DTYPES] = {DTYPE_F32, DTYPE_BF16, DTYPE_F16};
+
+/* Whether there is anything but whole runs to be measured. */
+static bool steps_wanted(const struct bench *b, const struct model *models, int n)
+{
+    bool some = false;
+
+    for (int i = 0; i < n * DTYPES; i++)
+        some = some || subject_wanted(b, models[i / DTYPES].name, dtypes[i % DTYPES]);
+    return some || bench_wants(b, "limit.read.t1");
+}
+
+/* Every (model, dtype) of which something is wanted; a round takes all in turn. */
+static bool measure_steps(
         struct bench *b, struct model *models, int n, const char *weights, struct err *err)
 {
-    static const enum dtype dtypes[DTYPES] = {DTYPE_F32, DTYPE_BF16};
     struct subject *subjects[MODELS * DTYPES] = {NULL};
     struct dev *devs[BENCH_THREADS] = {NULL};
     bool ok = true;
@@ -126,9 +137,19 @@ static bool measure(
     limits_close(limits);
     for (int t = 0; t < BENCH_THREADS; t++)
         dev_close(devs[t]);
+    return ok;
+}
+
+/* Steps, then whole runs: those are processes of their own. */
+static bool measure(
+        struct bench *b, struct model *models, int n, const char *weights, struct err *err)
+{
+    bool ok = !steps_wanted(b, models, n) || measure_steps(b, models, n, weights, err);
+
     for (int round = 0; round < b->rounds && ok; round++)
         for (int i = 0; i < n && ok; i++)
             ok = scaling_measure(b, &models[i], weights, DTYPE_BF16, err);
+    scaling_summarise(b);
     return ok;
 }
 

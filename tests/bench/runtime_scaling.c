@@ -199,6 +199,26 @@ static bool measure_job(struct bench *b, const char *name, const struct model *m
     return true;
 }
 
+void scaling_summarise(struct bench *b)
+{
+    static const struct {
+        const char *key;
+        double wanted;
+    } sums[] = {{"scaling.tp2", 0.97}, {"scaling.pp2", 0.95}, {"scaling.ep2", 0.95}};
+    int n = b->n_figures;
+
+    for (size_t i = 0; i < sizeof sums / sizeof *sums; i++)
+        for (int round = 0; round < b->rounds; round++) {
+            double least = NAN;
+
+            for (int f = 0; f < n; f++)
+                if (strncmp(b->figures[f].key, sums[i].key, strlen(sums[i].key)) == 0
+                        && round < b->figures[f].n && !(b->figures[f].values[round] >= least))
+                    least = b->figures[f].values[round];
+            bench_add(b, sums[i].key, "fraction", sums[i].wanted, least);
+        }
+}
+
 bool scaling_measure(struct bench *b, const struct model *model, const char *weights,
         enum dtype dtype, struct err *err)
 {
