@@ -47,7 +47,8 @@ static bool open_kind(struct cost_model *costs, int k, const struct profile *pro
         if (profiles[i].n > 0
                 && (profiles[i].device == NULL || strcmp(profiles[i].device, kind->name) == 0))
             profile = &profiles[i];
-    struct lookup_device device = {.flops = kind->flops, .bytes_per_s = kind->memory_rate};
+    struct lookup_device device = {
+            .flops = kind->flops, .flops_f8 = kind->flops_f8, .bytes_per_s = kind->memory_rate};
     const struct cluster_link *inside =
             cluster_best_link(costs->cluster, kind->name, true, &device.link_bytes_per_s);
     const struct cluster_link *between =

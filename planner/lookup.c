@@ -109,6 +109,15 @@ bool lookup_has_ceilings(const struct lookup *lookup)
     return lookup->measured_roof || (lookup->device.flops > 0 && lookup->device.bytes_per_s > 0);
 }
 
+/* Products of 8-bit types have units of their own on many devices; attention computes in 16 bits whatever its cache is. */
+static double device_flops(const struct lookup_device *device, const struct op *op)
+{
+    bool eight = op->dtype == DTYPE_F8 || op->dtype == DTYPE_F8_BLOCK || op->dtype == DTYPE_I8;
+    bool product = op->kind == OP_GEMM || op->kind == OP_LM_HEAD || op->kind == OP_EXPERT_GEMM
+                   || op->kind == OP_MOE;
+    return eight && product && device->flops_f8 > 0 ? device->flops_f8 : device->flops;
+}
+
 /* Ceilings of a layout: as measured there, else of the profile, else of the device. */
 static struct roof roof_of(const void *self, const struct op *op)
 {
@@ -124,7 +133,7 @@ static struct roof roof_of(const void *self, const struct op *op)
     if (roof.bytes_per_us <= 0 && profile != NULL)
         roof.bytes_per_us = profile->peak_bytes_per_s * devices * 1e-6;
     if (roof.flop_per_us <= 0)
-        roof.flop_per_us = lookup->device.flops * devices * 1e-6;
+        roof.flop_per_us = device_flops(&lookup->device, op) * devices * 1e-6;
     if (roof.bytes_per_us <= 0)
         roof.bytes_per_us = lookup->device.bytes_per_s * devices * 1e-6;
     const struct imported_ceilings imported = imported_ceilings(lookup->imported);

@@ -24,6 +24,7 @@ struct cost {
 /* Ceilings of one device, for what was never measured; 0 = unknown. */
 struct lookup_device {
     double flops, bytes_per_s;              /* of one device: a rank has `degree` of them */
+    double flops_f8;                        /* of products of 8-bit types; 0 = as flops */
     double link_bytes_per_s, link_us;       /* per rank, inside a machine */
     double between_bytes_per_s, between_us; /* per rank, between machines */
 };

@@ -204,6 +204,8 @@ static bool change_kind(struct what_if *what, const struct change *c, struct dev
         if (!new_value(&value, c, kind->flops, err)
                 || (profile != NULL && !ratio(&scale.compute, c, kind->flops, value, err)))
             return false;
+        if (kind->flops > 0)
+            kind->flops_f8 *= value / kind->flops;
         kind->flops = value;
         break;
     case ASPECT_BANDWIDTH:

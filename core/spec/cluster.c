@@ -17,6 +17,8 @@ static const struct conf_field kind_fields[] = {
                 .help = "memory of one device that a plan may fill"},
         {"flops", CONF_DOUBLE, AT(flops), .min = 0, .max = 1e20,
                 .help = "peak FLOP/s of one device; 0 or left out: unknown"},
+        {"flops_f8", CONF_DOUBLE, AT(flops_f8), .min = 0, .max = 1e20,
+                .help = "peak FLOP/s of products of 8-bit types; 0 or left out: as flops"},
         {"memory_rate", CONF_RATE, AT(memory_rate), .min = 0, .max = 1e18,
                 .help = "memory bandwidth of one device; 0 or left out: unknown"},
         {"price_per_hour", CONF_DOUBLE, AT(price_per_hour), .min = 0, .max = 1e9,

@@ -19,6 +19,7 @@ struct device_kind {
     int type;             /* enum device_type */
     int64_t memory_bytes; /* of one device */
     double flops;         /* datasheet or measured peak of one device, FLOP/s; 0 = unknown */
+    double flops_f8;      /* of products of 8-bit types; 0 = as flops */
     double memory_rate;   /* bytes/s of one device; 0 = unknown */
     double price_per_hour;
     const int *threads; /* cpu: devices (cores) one rank may drive, e.g. [1, 2]; default [1] */

@@ -11,7 +11,7 @@
 #define GBIT (1e9 / 8)
 
 /*
- * Sources, bf16 without sparsity; NVLink figures of the sheets are both directions together, halved here:
+ * Sources, bf16 and fp8 without sparsity (half of what a sheet gives with it); NVLink figures of the sheets are both directions together, halved here:
  *   a100  NVIDIA A100 Tensor Core GPU datasheet (SXM); DGX A100 datasheet (8 x 200 Gbit/s)
  *   h20   NVIDIA H20, as listed by server vendors
  *   h100  NVIDIA H100 Tensor Core GPU datasheet (SXM); DGX H100 datasheet (8 x 400 Gbit/s)
@@ -22,15 +22,15 @@
  */
 /* clang-format off */
 static const struct device_sheet sheets[] = {
-        {"a100-40",  40 * GB,  312 * TF, 1.555 * TB_S, "nvlink", 300 * GB_S, 2, 200 * GBIT, 8},
-        {"a100-80",  80 * GB,  312 * TF, 2.039 * TB_S, "nvlink", 300 * GB_S, 2, 200 * GBIT, 8},
-        {"b200",    180 * GB, 2250 * TF, 8.0 * TB_S,   "nvlink", 900 * GB_S, 2, 400 * GBIT, 8},
-        {"h100",     80 * GB,  989 * TF, 3.35 * TB_S,  "nvlink", 450 * GB_S, 2, 400 * GBIT, 8},
-        {"h20",      96 * GB,  148 * TF, 4.0 * TB_S,   "nvlink", 450 * GB_S, 2, 400 * GBIT, 8},
-        {"h200",    141 * GB,  989 * TF, 4.8 * TB_S,   "nvlink", 450 * GB_S, 2, 400 * GBIT, 8},
-        {"l4",       24 * GB,  121 * TF, 0.3 * TB_S,   "pcie",    32 * GB_S, 5, 100 * GBIT, 8},
-        {"l40s",     48 * GB,  362 * TF, 0.864 * TB_S, "pcie",    32 * GB_S, 5, 200 * GBIT, 8},
-        {"mi300x",  192 * GB, 1307 * TF, 5.3 * TB_S,   "fabric", 448 * GB_S, 2, 400 * GBIT, 8},
+        {"a100-40",  40 * GB,  312 * TF,         0, 1.555 * TB_S, "nvlink", 300 * GB_S, 2, 200 * GBIT, 8},
+        {"a100-80",  80 * GB,  312 * TF,         0, 2.039 * TB_S, "nvlink", 300 * GB_S, 2, 200 * GBIT, 8},
+        {"b200",    180 * GB, 2250 * TF, 4500 * TF, 8.0 * TB_S,   "nvlink", 900 * GB_S, 2, 400 * GBIT, 8},
+        {"h100",     80 * GB,  989 * TF, 1979 * TF, 3.35 * TB_S,  "nvlink", 450 * GB_S, 2, 400 * GBIT, 8},
+        {"h20",      96 * GB,  148 * TF,  296 * TF, 4.0 * TB_S,   "nvlink", 450 * GB_S, 2, 400 * GBIT, 8},
+        {"h200",    141 * GB,  989 * TF, 1979 * TF, 4.8 * TB_S,   "nvlink", 450 * GB_S, 2, 400 * GBIT, 8},
+        {"l4",       24 * GB,  121 * TF,  242 * TF, 0.3 * TB_S,   "pcie",    32 * GB_S, 5, 100 * GBIT, 8},
+        {"l40s",     48 * GB,  362 * TF,  733 * TF, 0.864 * TB_S, "pcie",    32 * GB_S, 5, 200 * GBIT, 8},
+        {"mi300x",  192 * GB, 1307 * TF, 2615 * TF, 5.3 * TB_S,   "fabric", 448 * GB_S, 2, 400 * GBIT, 8},
 };
 /* clang-format on */
 #define N_SHEETS ((int)(sizeof sheets / sizeof sheets[0]))

@@ -10,7 +10,8 @@
 struct device_sheet {
     const char *name;
     int64_t memory_bytes;
-    double flops; /* bf16, dense */
+    double flops;    /* bf16, dense */
+    double flops_f8; /* fp8, dense; 0 = has none */
     double memory_rate;
     const char *link; /* what joins the devices of a machine */
     double link_rate, link_us;

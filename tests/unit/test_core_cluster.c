@@ -61,6 +61,8 @@ static void a_line_is_a_cluster_of_datasheets(void **state)
     assert_int_equal(c.n_links, 4);
     assert_true(cluster_kind(&c, "h200")->memory_bytes == INT64_C(141000000000));
     assert_true(cluster_kind(&c, "a100-80")->flops == 312e12);
+    assert_true(cluster_kind(&c, "a100-80")->flops_f8 == 0);
+    assert_true(cluster_kind(&c, "h200")->flops_f8 == 1979e12);
     assert_string_equal(cluster_best_link(&c, "a100-80", true, &rate)->name, "nvlink");
     assert_true(rate == 300e9);
     assert_string_equal(cluster_best_link(&c, "h200", false, &rate)->name, "ib");

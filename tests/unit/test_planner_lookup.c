@@ -354,6 +354,29 @@ static void every_answer_is_a_number(void **unused)
     close_world(&w);
 }
 
+/* A datasheet's rate for 8-bit types counts for their products alone. */
+static void eight_bits_have_a_peak_of_their_own(void **unused)
+{
+    (void)unused;
+    struct err err = {0};
+    const struct lookup_device device = {.flops = 1e12, .flops_f8 = 2e12, .bytes_per_s = 1e13};
+    struct lookup *lookup = lookup_open_device(NULL, &device, &err);
+    assert_non_null(lookup);
+    struct op op = {.kind = OP_GEMM, .dtype = DTYPE_BF16, .degree = 1, .dim = {4096, 4096, 4096}};
+    double wide = lookup_roof_us(lookup, &op, NULL);
+    assert_true(fabs(wide - 2 * 4096.0 * 4096 * 4096 / 1e6) < 1e-6 * wide);
+    op.dtype = DTYPE_F8_BLOCK;
+    assert_true(fabs(lookup_roof_us(lookup, &op, NULL) - wide / 2) < 1e-6 * wide);
+    op = (struct op){.kind = OP_ATTENTION_PREFILL,
+            .dtype = DTYPE_BF16,
+            .degree = 1,
+            .dim = {4096, 4096, 8, 8, 128}};
+    wide = lookup_roof_us(lookup, &op, NULL);
+    op.dtype = DTYPE_F8;
+    assert_true(lookup_roof_us(lookup, &op, NULL) == wide);
+    lookup_close(lookup);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -370,6 +393,7 @@ int main(void)
             cmocka_unit_test(nothing_measured_is_a_roofline),
             cmocka_unit_test(no_rows_take_no_time),
             cmocka_unit_test(every_answer_is_a_number),
+            cmocka_unit_test(eight_bits_have_a_peak_of_their_own),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
