@@ -3,10 +3,10 @@
 # the reverse, and every name of a row stands there.
 set -eu
 doc=docs/ilp.md
-defined=$(grep -oE '(\| |\*\*)[CX][0-9]+\b' "$doc" | grep -oE '[CX][0-9]+' | sort -u)
-quoted=$(grep -ohE '\b[CX][0-9]{1,2}\b' planner/*.c planner/*.h | sort -u)
+defined=$(grep -oE '(\| |\*\*)[BCX][0-9]+\b' "$doc" | grep -oE '[BCX][0-9]+' | sort -u)
+quoted=$(grep -ohE '\b[BCX][0-9]{1,2}\b' planner/*.c planner/*.h | sort -u)
 # "C8 to C15" quotes what lies between.
-ranges=$(grep -ohE '\b[CX][0-9]+ to [CX][0-9]+\b' planner/*.c planner/*.h | sed 's/ to / /' |
+ranges=$(grep -ohE '\b[BCX][0-9]+ to [BCX][0-9]+\b' planner/*.c planner/*.h | sed 's/ to / /' |
     while read -r first last; do
         letter=${first%%[0-9]*}
         for i in $(seq "${first#?}" "${last#?}"); do echo "$letter$i"; done

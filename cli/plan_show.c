@@ -96,6 +96,26 @@ static void print_limits(const struct plan *plan, struct arena *arena)
             unit);
 }
 
+static void print_sharding(const struct plan_sharding *s)
+{
+    char executed[32];
+    char best[32];
+    if (s->executed_us <= 0)
+        return;
+    str_show_us(executed, s->executed_us);
+    if (s->runs)
+        printf("\n  sharding inside a layer: nothing beats the executed %s of replica %d stage "
+               "%d's "
+               "decode step\n",
+                executed, s->replica, s->stage);
+    else
+        printf("\n  sharding inside a layer: %s instead of %s of replica %d stage %d's decode "
+               "step, "
+               "%.1f %% less, with\n  %s; run does not execute that\n",
+                str_show_us(best, s->best_us), executed, s->replica, s->stage,
+                (1 - s->best_us / s->executed_us) * 100, s->ways);
+}
+
 static void print_refused(const struct plan *plan)
 {
     if (plan->why.n_refused == 0)
@@ -161,6 +181,8 @@ void plan_show_text(const struct plan *plan, bool explain, bool measured, struct
         print_stages(plan);
     print_runners_up(plan);
     print_refused(plan);
-    if (explain)
+    if (explain) {
         print_limits(plan, arena);
+        print_sharding(&plan->why.sharding);
+    }
 }

@@ -176,8 +176,9 @@ double cost_waiting_us(const struct cost_meetings *meetings, const struct split 
 }
 
 /* How the device kind's costs cut a step: imported tables have modules whole, and 16-bit activations. */
-static struct split priced_split(const struct lookup *lookup, const struct split *split)
+struct split cost_priced_split(const struct cost_model *costs, int kind, const struct split *split)
 {
+    const struct lookup *lookup = costs->lookups[kind];
     struct split priced = *split;
     priced.whole_moe = lookup_has_imported(lookup, OP_MOE);
     priced.whole_mla = lookup_has_imported(lookup, OP_MLA_MODULE_PREFILL)
@@ -193,7 +194,7 @@ void cost_part(struct step_cost *out, struct cost_meetings *meetings, struct cos
     struct lookup *lookup = costs->lookups[kind];
     memset(out, 0, sizeof *out);
     *meetings = (struct cost_meetings){0};
-    const struct split priced = priced_split(lookup, split);
+    const struct split priced = cost_priced_split(costs, kind, split);
     int n = graph_step(ops, MAX_OPS, costs->model, &priced, piece, shape);
     for (int i = 0; i < n && i < MAX_OPS; i++) {
         const struct op *op = &ops[i].op;
@@ -230,7 +231,7 @@ void cost_piece(struct step_cost *out, struct cost_model *costs, int kind,
 double cost_send_us(struct cost_model *costs, int kind, const struct split *split, int64_t tokens,
         bool between_nodes)
 {
-    const struct split priced = priced_split(costs->lookups[kind], split);
+    const struct split priced = cost_priced_split(costs, kind, split);
     return cost_cache_us(
             costs, kind, split, graph_boundary_bytes(costs->model, &priced, tokens), between_nodes);
 }

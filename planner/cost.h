@@ -41,6 +41,9 @@ struct lookup *cost_lookup(struct cost_model *costs, int kind);
 void cost_piece(struct step_cost *out, struct cost_model *costs, int kind,
         const struct split *split, struct piece piece, const struct step_shape *shape);
 
+/* The split as the costs of a kind cut its steps: imported tables have modules whole, and 16-bit activations. */
+struct split cost_priced_split(const struct cost_model *costs, int kind, const struct split *split);
+
 /* What a step is made of between the exchanges at which the ranks of a stage meet. */
 struct cost_meetings {
     double variance_us2; /* of one rank's compute ops */

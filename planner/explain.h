@@ -27,6 +27,9 @@ void explain_runners_up(struct plan *plan, const struct choice *choice,
 /* Plans that the objective prefers to the chosen one, and the percentiles that ruled them out. */
 void explain_refused(struct plan *plan, const struct choice *choice,
         const struct planner_input *input, struct arena *arena);
+/* Each op of the busiest stage's layers sharded for itself, against what is executed: planner/block_layer.h. */
+MUST_CHECK bool explain_sharding(struct plan *plan, const struct finalist *chosen,
+        const struct solve *solve, struct arena *arena, struct err *err);
 /* ERR_NO: a plan exists only with objectives so many times as long. */
 bool explain_too_tight(const struct candidate *found, double times, const struct solve *solve,
         struct arena *arena, struct err *err);

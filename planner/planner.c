@@ -219,7 +219,9 @@ static bool plan_from(
     out->why.regret = regret;
     const struct limits_question limits = {solve, &solved, chosen};
     limits_list(&out->why, &limits, arena);
-    if (input->explain && !limits_move(&out->why, &limits, arena, err))
+    if (input->explain
+            && (!limits_move(&out->why, &limits, arena, err)
+                    || !explain_sharding(out, chosen, solve, arena, err)))
         return false;
     settle_dtypes(out);
     if (!deal_machines(out, input->cluster, arena, err))

@@ -91,11 +91,29 @@ static void regret_text(const struct chapter *chapter, const struct plan_regret 
             r->nominal_best_regret_frac * 100);
 }
 
+static void sharding_text(const struct chapter *chapter, const struct plan_sharding *s)
+{
+    if (s->runs)
+        page_text(chapter->page, NULL,
+                "Sharding each op of a layer for itself would save nothing in the busiest stage "
+                "(replica %d, stage %d).",
+                s->replica, s->stage);
+    else
+        page_text(chapter->page, NULL,
+                "Sharding each op of a layer for itself would take %s instead of %s of the busiest "
+                "stage's decode step (replica %d, stage %d): %s. The runtime does not execute "
+                "that.",
+                figure_show(s->best_us, "us", chapter->arena),
+                figure_show(s->executed_us, "us", chapter->arena), s->replica, s->stage, s->ways);
+}
+
 void why_tables(const struct chapter *chapter)
 {
     const struct plan_why *why = &chapter->focus->run->plan.why;
     if (why->n_limits > 0)
         limits_table(chapter, why);
+    if (why->sharding.executed_us > 0)
+        sharding_text(chapter, &why->sharding);
     if (why->regret.costs != NULL)
         regret_text(chapter, &why->regret);
     if (why->n_refused > 0)

@@ -58,13 +58,29 @@ static const struct conf_table regret_table = {.size = sizeof(struct plan_regret
         .help = "what the plan loses at worst, costs as told or inflated"};
 #undef AT
 
+#define AT(member) offsetof(struct plan_sharding, member)
+static const struct conf_field sharding_fields[] = {
+        {"replica", CONF_INT, AT(replica), .help = "whose stage is the busiest, counted from 0"},
+        {"stage", CONF_INT, AT(stage), .help = "that stage"},
+        {"executed", CONF_US, AT(executed_us), .help = "its layers in a full decode step"},
+        {"best", CONF_US, AT(best_us), .help = "the same with each op sharded for itself"},
+        {"ways", CONF_STRING, AT(ways), .help = "how each op is sharded then"},
+        {"runs", CONF_BOOL, AT(runs), .help = "whether that is what run executes"}, {0}};
+static const struct conf_table sharding_table = {.size = sizeof(struct plan_sharding),
+        .fields = sharding_fields,
+        .help = "what sharding inside a layer would save"};
+#undef AT
+
 #define AT(member) offsetof(struct plan_why, member)
 static const struct conf_field why_fields[] = {
         {"limits", CONF_STRUCT_LIST, AT(limits), .count = AT(n_limits), .sub = &limit_table,
                 .help = "what the plan runs into"},
         {"refused", CONF_STRUCT_LIST, AT(refused), .count = AT(n_refused), .sub = &refused_table,
                 .help = "plans that the simulation refused"},
-        {"regret", CONF_STRUCT, AT(regret), .sub = &regret_table, .help = "of --robust"}, {0}};
+        {"regret", CONF_STRUCT, AT(regret), .sub = &regret_table, .help = "of --robust"},
+        {"sharding", CONF_STRUCT, AT(sharding), .sub = &sharding_table,
+                .help = "what sharding inside a layer would save"},
+        {0}};
 const struct conf_table plan_why_table = {.size = sizeof(struct plan_why),
         .fields = why_fields,
         .help = "limits, refused plans, regret"};

@@ -47,12 +47,24 @@ struct plan_regret {
     double nominal_best_inflated, nominal_best_regret_frac;
 };
 
+/*
+ * --explain: the ops of the busiest stage's layers, each sharded as is best for it, exchanges between unlike shards
+ * included, against the one way that the runtime executes. Of a full decode step; experts and ends are in neither.
+ */
+struct plan_sharding {
+    int replica, stage;
+    double executed_us, best_us; /* 0 = not known */
+    const char *ways;            /* of the best */
+    bool runs;                   /* the best is what is executed */
+};
+
 struct plan_why {
     struct plan_limit *limits;
     int n_limits;
     struct plan_refused *refused; /* best first */
     int n_refused;
     struct plan_regret regret;
+    struct plan_sharding sharding;
 };
 
 extern const struct conf_table plan_why_table;
