@@ -53,7 +53,9 @@ static const struct opt opts[] = {
                         "handed over; auto: whatever is best"},
         {"force", 0, OPT_STRING, AT(force), .value = "KEY=VALUE,...",
                 .help = "insist on tp, pp, dp, ep, adp, threads, layers (10+18), max_seqs, "
-                        "max_tokens, in_flight or kv_blocks"},
+                        "max_tokens, in_flight or kv_blocks; prefill.KEY, decode.KEY: of these "
+                        "replicas "
+                        "alone"},
         {"robust", 0, OPT_STRING, AT(robust), .value = "COSTS",
                 .help = "the plan that loses least whether costs are as told or worse: intervals, "
                         "1.3x, network=1.5x, compute=1.2x"},

@@ -87,7 +87,7 @@ static void print_stages(const struct runtime_result *result)
     printf("stages\n");
     for (int64_t i = 0; i < result->n_figures; i++) {
         const struct run_figure *f = &result->figures[i];
-        const char *what = strcmp(f->name, "step_us") == 0     ? "full decode step"
+        const char *what = strcmp(f->name, "step_us") == 0     ? "full step"
                            : strcmp(f->name, "busy_us") == 0   ? "busy"
                            : strcmp(f->name, "busy_frac") == 0 ? "busy of the makespan"
                            : strcmp(f->name, "wait_us") == 0   ? "waiting for input"

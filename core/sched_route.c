@@ -120,7 +120,8 @@ double route_speed(const struct plan_replica *replica)
         sum_us += us;
         most_us = fmax(most_us, us);
     }
-    return replica->max_seqs / (fmax(most_us, sum_us / replica->in_flight) * 1e3);
+    int tokens = replica->role == ROLE_PREFILL ? replica->max_tokens : replica->max_seqs;
+    return tokens / (fmax(most_us, sum_us / replica->in_flight) * 1e3);
 }
 
 void route_outputs(

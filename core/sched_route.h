@@ -21,7 +21,8 @@ void router_close(struct router *router);
 /* The replica for `work` that comes now; calls are in order of time. */
 int router_pick(struct router *router, int64_t now_ns, double work);
 
-/* Tokens per nanosecond that a full replica decodes by the plan's step times; 0 when it has none. */
+/* Tokens per nanosecond that a full replica decodes, or takes of prompts where that is all it does, by the plan's step
+ * times; 0 when it has none. */
 double route_speed(const struct plan_replica *replica);
 /* A replica for every request among those that take prompts (mixed and prefill). The work of a request is its
  * tokens, prompt and output; the prompt's alone where prefill has a pool of its own. out[requests->n]. */

@@ -15,7 +15,7 @@ enum {
     SIMULATED_REQUESTS = 20000
 };
 
-/* A full decode step of a prompt replica has no meaning: its step is one of prompts alone. */
+/* A full decode step; of a prefill replica, which has none, a full step of mean prompts. */
 static double full_step_us(struct cost_model *costs, const struct stage_pick *at,
         const struct split *split, const struct replica_pick *pick, const struct demand *demand)
 {
@@ -26,13 +26,11 @@ static double full_step_us(struct cost_model *costs, const struct stage_pick *at
             .decode_batch = seqs,
             .decode_kv_tokens = seqs * (int64_t)ceil(demand->prompt + demand->output / 2),
             .logits_rows = seqs};
-    struct seq_shape prompt = {pick->max_tokens, pick->max_tokens};
-    if (pick->role == ROLE_PREFILL)
-        shape = (struct step_shape){.tokens = pick->max_tokens,
-                .group_tokens = pick->max_tokens * groups,
-                .prefill = &prompt,
-                .n_prefill = 1,
-                .logits_rows = 1};
+    struct steady steady;
+    if (pick->role == ROLE_PREFILL
+            && steady_of_role(
+                    &steady, demand, ROLE_PREFILL, (double)seqs, pick->max_tokens, (int)groups))
+        shape = steady.mixed; /* what it points at lives as long */
     struct step_cost cost;
     cost_piece(&cost, costs, at->kind, split, (struct piece){at->first, at->end}, &shape);
     return cost.us;

@@ -60,8 +60,27 @@ static bool parse_layers(struct plan_force *out, char *text, struct arena *arena
     return true;
 }
 
-static bool parse_pair(struct plan_force *out, char *pair, struct arena *arena, struct err *err)
+/* Whose key it is: "prefill.tp=2" is of the prefill replicas alone, and leaves tp=2. */
+static struct plan_force *owner_of(struct plan_force *out, char **pair, struct arena *arena)
 {
+    static const char *const names[] = {"prefill.", "decode."};
+    const struct plan_force **at[] = {&out->prefill, &out->decode};
+    for (int r = 0; r < 2; r++) {
+        if (strncmp(*pair, names[r], strlen(names[r])) != 0)
+            continue;
+        struct plan_force *own = ARENA_NEW(arena, struct plan_force, 1);
+        if (*at[r] != NULL)
+            *own = **at[r];
+        *at[r] = own;
+        *pair += strlen(names[r]);
+        return own;
+    }
+    return out;
+}
+
+static bool parse_pair(struct plan_force *all, char *pair, struct arena *arena, struct err *err)
+{
+    struct plan_force *out = owner_of(all, &pair, arena);
     char *equals = strchr(pair, '=');
     if (equals == NULL)
         return err_set(err, ERR_INPUT,
@@ -90,8 +109,7 @@ static bool parse_pair(struct plan_force *out, char *pair, struct arena *arena, 
                 err, ERR_INPUT, "--force %s=%s: unknown key; did you mean %s?", pair, value, near);
     return err_set(err, ERR_INPUT,
             "--force %s=%s: unknown key; expected tp, pp, dp, ep, adp, threads, layers, max_seqs, "
-            "max_tokens, "
-            "in_flight or kv_blocks",
+            "max_tokens, in_flight or kv_blocks, or one of them with prefill. or decode. before it",
             pair, value);
 }
 
@@ -108,8 +126,35 @@ bool plan_force_parse(
             return false;
         rest = comma != NULL ? comma + 1 : NULL;
     }
-    if (out->n_layers > 0 && out->pp > 0 && out->pp != out->n_layers)
-        return err_set(err, ERR_INPUT, "--force pp=%d with %d stages in layers: they must agree",
-                out->pp, out->n_layers);
+    const struct plan_force *const each[] = {out, out->prefill, out->decode};
+    for (int i = 0; i < 3; i++)
+        if (each[i] != NULL && each[i]->n_layers > 0 && each[i]->pp > 0
+                && each[i]->pp != each[i]->n_layers)
+            return err_set(err, ERR_INPUT,
+                    "--force pp=%d with %d stages in layers: they must agree", each[i]->pp,
+                    each[i]->n_layers);
     return true;
+}
+
+struct plan_force plan_force_of(const struct plan_force *force, enum replica_role role)
+{
+    struct plan_force out = *force;
+    const struct plan_force *own = role == ROLE_PREFILL  ? force->prefill
+                                   : role == ROLE_DECODE ? force->decode
+                                                         : NULL;
+    out.prefill = out.decode = NULL;
+    for (int k = 0; k < N_KEYS && own != NULL; k++) {
+        int64_t wide = 0;
+        int narrow = 0;
+        size_t size = keys[k].wide ? sizeof wide : sizeof narrow;
+        void *value = keys[k].wide ? (void *)&wide : (void *)&narrow;
+        memcpy(value, (const char *)own + keys[k].at, size);
+        if (wide > 0 || narrow > 0)
+            memcpy((char *)&out + keys[k].at, value, size);
+    }
+    if (own != NULL && own->n_layers > 0) {
+        out.layers = own->layers;
+        out.n_layers = own->n_layers;
+    }
+    return out;
 }

@@ -36,6 +36,10 @@ static bool check_objective(const struct planner_input *input, struct err *err)
     if (price && solve_forced(input))
         return err_set(err, ERR_INPUT,
                 "--objective price chooses freely, and --force does not: drop one of them");
+    if (input->serving == SERVING_AGGREGATED
+            && (input->force.prefill != NULL || input->force.decode != NULL))
+        return err_set(err, ERR_INPUT,
+                "--force prefill. and decode. are for --serving disaggregated: leave one out");
     if (latency && input->serving == SERVING_DISAGGREGATED)
         return err_set(err, ERR_INPUT,
                 "latencies are searched over replicas that serve whole requests: give --serving "
@@ -239,6 +243,8 @@ static int choose_serving(const struct planner_input *input)
 {
     if (input->serving != SERVING_AUTO)
         return input->serving;
+    if (input->force.prefill != NULL || input->force.decode != NULL)
+        return SERVING_DISAGGREGATED;
     for (int k = 0; k < input->cluster->n_kinds; k++)
         if (input->cluster->kinds[k].type != DEVICE_CPU)
             return SERVING_AUTO;

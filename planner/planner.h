@@ -31,6 +31,8 @@ struct plan_force {
     int64_t kv_blocks;
     const int *layers; /* per stage */
     int n_layers;
+    const struct plan_force *prefill,
+            *decode; /* "prefill.tp=2": of these replicas alone; or NULL */
 };
 
 /* Costs that turn out worse than told: --robust. */
@@ -75,6 +77,8 @@ struct planner_input {
 MUST_CHECK bool planner_run(
         struct plan *out, const struct planner_input *input, struct arena *arena, struct err *err);
 /* "tp=2,pp=2,layers=10+18,dp=1,ep=1,adp=1,threads=1,max_seqs=8,max_tokens=256,in_flight=2,kv_blocks=64" */
+/* What is forced of the replicas of a role: their own values, and where there are none those of all. */
+struct plan_force plan_force_of(const struct plan_force *force, enum replica_role role);
 MUST_CHECK bool plan_force_parse(
         struct plan_force *out, const char *text, struct arena *arena, struct err *err);
 

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "core/clock.h"
+#include "planner/forced_pools.h"
 #include "planner/whole.h"
 
 enum {
@@ -17,7 +18,7 @@ bool solve_forced(const struct planner_input *input)
     const struct plan_force *f = &input->force;
     return f->tp > 0 || f->pp > 0 || f->dp > 0 || f->ep > 0 || f->attention_dp > 0 || f->threads > 0
            || f->max_seqs > 0 || f->max_tokens > 0 || f->in_flight > 0 || f->kv_blocks > 0
-           || f->n_layers > 0;
+           || f->n_layers > 0 || f->prefill != NULL || f->decode != NULL;
 }
 
 /* Whether the program over the whole cluster answers the question: it knows throughput and price, and nothing
@@ -31,10 +32,10 @@ static bool asks_whole(const struct planner_input *input)
 /* Configurations one by one: what is forced, latencies, and hosts so small that ranks take turns. */
 static bool asks_search(const struct planner_input *input)
 {
-    if (!asks_whole(input))
-        return true;
     if (input->objective == OBJECTIVE_PRICE || input->serving == SERVING_DISAGGREGATED)
         return false;
+    if (!asks_whole(input))
+        return true;
     for (int k = 0; k < input->cluster->n_kinds; k++)
         if (input->cluster->kinds[k].type != DEVICE_CPU)
             return false;
@@ -84,7 +85,7 @@ bool solve_run(struct solved *out, const struct solve *solve, double tighten, st
 {
     int64_t start_ns = clock_now_ns();
     *out = (struct solved){.found.complete = true, .search_best = -HUGE_VAL};
-    if (solve->whole) {
+    if (solve->whole || solve->pools) {
         const struct whole_question question = {.input = solve->input,
                 .costs = solve->costs,
                 .demand = &solve->demand,
@@ -93,7 +94,9 @@ bool solve_run(struct solved *out, const struct solve *solve, double tighten, st
                 .keep = solve->keep,
                 .tighten = tighten,
                 .gap_frac = solve->gap_frac};
-        if (!whole_run(&out->found, &out->columns, &question, arena, err))
+        bool ok = solve->pools ? forced_pools_run(&out->found, &question, arena, err)
+                               : whole_run(&out->found, &out->columns, &question, arena, err);
+        if (!ok)
             return false;
     }
     if (solve->search) {
@@ -116,7 +119,8 @@ bool solve_open(
             .keep = input->simulate_best > 0 ? input->simulate_best : 8,
             .gap_frac = SOLVE_GOOD_ENOUGH,
             .whole = asks_whole(input),
-            .search = asks_search(input)};
+            .search = asks_search(input),
+            .pools = solve_forced(input) && input->serving == SERVING_DISAGGREGATED};
     demand_of(&out->demand, input->requests);
     if (input->demand_per_s > 0)
         out->demand.requests_per_s = input->demand_per_s;

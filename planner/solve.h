@@ -20,8 +20,9 @@ struct solve {
     struct cost_model *costs;
     struct layout *layouts;
     int n_layouts;
-    int keep;           /* layouts wanted beside the best */
-    double gap_frac;    /* the whole program stops this close; SOLVE_GOOD_ENOUGH */
+    int keep;        /* layouts wanted beside the best */
+    double gap_frac; /* the whole program stops this close; SOLVE_GOOD_ENOUGH */
+    bool pools;      /* separate replicas of which something was forced: planner/forced_pools.h */
     bool whole, search; /* which of the two are asked; may be narrowed before it is run */
 };
 /* Borrows the input. Nothing to close after a failure. */

@@ -111,22 +111,25 @@ static void list_pools(struct stages *s, struct instance_limits *limits, int gro
     while (most < s->demand->max_prompt + 16 && most < MOST_TOKENS)
         most *= 2;
     int64_t least = most < POOL_TOKENS ? most : POOL_TOKENS;
-    for (int64_t tokens = least; tokens <= MOST_TOKENS; tokens *= 2) {
+    struct plan_force force = plan_force_of(&s->input->force, ROLE_PREFILL);
+    for (int64_t tokens = force.max_tokens > 0 ? force.max_tokens : least;
+            tokens <= MOST_TOKENS || tokens == force.max_tokens; tokens *= 2) {
         int64_t seqs = 1;
         while ((double)(seqs - 1) * s->demand->prompt < (double)tokens && seqs < MOST_SEQS)
             seqs *= 2;
         add_limits(s, limits,
                 (struct stage_limits){.role = ROLE_PREFILL,
-                        .max_seqs = (int)(seqs * groups),
+                        .max_seqs = force.max_seqs > 0 ? force.max_seqs : (int)(seqs * groups),
                         .max_tokens = (int)tokens,
                         .groups = groups});
-        if (seqs * groups >= s->demand->n)
+        if (seqs * groups >= s->demand->n || force.max_tokens > 0)
             break;
     }
     /* The runtime hands caches over to one group (runtime/place.c). */
     for (int k = 0; k < s->input->cluster->n_kinds; k++)
         if (s->input->cluster->kinds[k].type == DEVICE_CPU && groups > 1)
             return;
+    force = plan_force_of(&s->input->force, ROLE_DECODE);
     for (int64_t seqs = 1; seqs <= MOST_SEQS && (seqs == 1 || seqs * groups < 2 * s->demand->n);
             seqs *= 2) {
         int64_t tokens = least;
@@ -134,9 +137,11 @@ static void list_pools(struct stages *s, struct instance_limits *limits, int gro
             tokens *= 2;
         add_limits(s, limits,
                 (struct stage_limits){.role = ROLE_DECODE,
-                        .max_seqs = (int)(seqs * groups),
-                        .max_tokens = (int)tokens,
+                        .max_seqs = force.max_seqs > 0 ? force.max_seqs : (int)(seqs * groups),
+                        .max_tokens = force.max_tokens > 0 ? force.max_tokens : (int)tokens,
                         .groups = groups});
+        if (force.max_seqs > 0)
+            break;
     }
 }
 

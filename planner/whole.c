@@ -104,7 +104,7 @@ static void score(struct candidate *c, const struct whole_question *q, const str
     c->proven = true;
 }
 
-static void add_candidate(struct search_result *out, const struct whole_question *q,
+void whole_add_candidate(struct search_result *out, const struct whole_question *q,
         const struct stages *stages, const struct columns_pick *picks, int n, struct arena *arena)
 {
     struct candidate c = {.n_replicas = n, .replicas = ARENA_NEW(arena, struct replica_pick, n)};
@@ -168,7 +168,7 @@ static void add_uniforms(struct search_result *out, const struct whole_question 
             int64_t before = out->n;
             while (at[l] < lists[l].n && out->n == before && out->n <= 2 * (int64_t)q->keep) {
                 const struct uniform *one = &lists[l].items[at[l]++];
-                add_candidate(out, q, stages, one->picks, one->n, arena);
+                whole_add_candidate(out, q, stages, one->picks, one->n, arena);
             }
             more = more || out->n > before;
         }
@@ -284,7 +284,7 @@ bool whole_run(struct search_result *out, struct columns_result *solved,
         goto done;
     out->items = ARENA_NEW(arena, struct candidate, 2 * (int64_t)q->keep + 2);
     if (solved->feasible) {
-        add_candidate(out, q, stages, solved->picks, solved->n_picks, arena);
+        whole_add_candidate(out, q, stages, solved->picks, solved->n_picks, arena);
         const struct uniforms lists[2] = {
                 list_mixed(in, solved, arena), list_pools(in, solved, arena)};
         add_uniforms(out, q, stages, lists, arena);

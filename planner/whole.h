@@ -9,6 +9,7 @@
 
 #include "planner/columns.h"
 #include "planner/search.h"
+#include "planner/stages.h"
 
 struct whole_question {
     const struct planner_input *input;
@@ -25,5 +26,9 @@ struct whole_question {
  * pools in turn. n == 0 when nothing fits. */
 MUST_CHECK bool whole_run(struct search_result *out, struct columns_result *solved,
         const struct whole_question *question, struct arena *arena, struct err *err);
+
+/* A plan in the making of so many of each pattern; not one of a layout that is there and better. */
+void whole_add_candidate(struct search_result *out, const struct whole_question *question,
+        const struct stages *stages, const struct columns_pick *picks, int n, struct arena *arena);
 
 #endif

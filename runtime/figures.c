@@ -197,8 +197,9 @@ static void list_ranks(struct list *list, const struct collected *from, const st
     }
 }
 
-/* Median of the steps that the plan's step_us speaks of: decode alone, with as many sequences as fit. */
-static double full_decode_us(
+/* Median of the steps that the plan's step_us speaks of: decode alone, with as many sequences as fit; of a prefill
+ * replica prompts, as many tokens as fit. */
+static double full_step_us(
         const struct rank_data *data, const struct plan_replica *replica, struct arena *arena)
 {
     const struct plan_stage *stage = &replica->stages[data->report.stage];
@@ -210,7 +211,10 @@ static double full_decode_us(
     int64_t n = 0;
 
     for (int64_t i = 0; i < data->report.n_steps; i++)
-        if (data->steps[i].prefill_tokens == 0 && data->steps[i].sequences == full)
+        if (replica->role == ROLE_PREFILL
+                        ? data->steps[i].tokens
+                                  == replica->max_tokens * plan_stage_pools(replica, stage)
+                        : data->steps[i].prefill_tokens == 0 && data->steps[i].sequences == full)
             us[n++] = (double)data->steps[i].busy_ns / 1e3;
     summary_of(&sum, us, n);
     return n > 0 ? sum.median : (double)NAN;
@@ -256,7 +260,7 @@ static void list_stages(
             continue;
         add(list, FIGURE_STAGE, index, "step_us", "us",
                 (const double[2]){or_nan(replica->stages[report->stage].step_us),
-                        full_decode_us(data, replica, list->arena)});
+                        full_step_us(data, replica, list->arena)});
         add(list, FIGURE_STAGE, index, "busy_us", "us",
                 (const double[2]){or_nan(priced_us(data, options)), (double)report->busy_ns / 1e3});
         add(list, FIGURE_STAGE, index, "busy_frac", "frac",

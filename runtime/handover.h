@@ -14,7 +14,7 @@
 #include "runtime/meter.h"
 
 enum {
-    HANDOVER_BUFFERS = 8 /* caches on their way from a rank */
+    HANDOVER_BUFFERS = 4 /* caches on their way from a rank */
 };
 
 /* What the leader of a prefill replica tells that of a decode replica about a request, once. */

@@ -51,19 +51,23 @@ static const int32_t *local_blocks(struct serve *s, const int32_t *blocks, int n
     return s->scratch;
 }
 
+static void move_cache(struct serve *s, const struct batch *batch, const struct batch_item *item,
+        const int32_t *blocks)
+{
+    if (batch->head->what == BATCH_CACHES)
+        handover_send(&s->handover, item->request, item->pool,
+                local_blocks(s, blocks, item->n_blocks, item->pool));
+    else
+        handover_take(&s->handover, item->request, item->from, NULL, s->meter);
+}
+
 void serve_move_caches(struct serve *s, const struct batch *batch)
 {
     const int32_t *blocks = batch->blocks;
 
     for (int i = 0; i < batch->head->n_items; i++) {
-        const struct batch_item *item = &batch->items[i];
-
-        if (batch->head->what == BATCH_CACHES)
-            handover_send(&s->handover, item->request, item->pool,
-                    local_blocks(s, blocks, item->n_blocks, item->pool));
-        else
-            handover_take(&s->handover, item->request, item->from, NULL, s->meter);
-        blocks += item->n_blocks;
+        move_cache(s, batch, &batch->items[i], blocks);
+        blocks += batch->items[i].n_blocks;
     }
 }
 
@@ -101,39 +105,51 @@ static bool goes_on(const struct serve *s, const struct batch_item *item)
            && s->records[item->request].outcome == REQUEST_PENDING;
 }
 
-void serve_hand_over(struct serve *s, const struct batch *batch)
+/* To all ranks first. Every cache is told of as soon as this rank has sent it: who waits for a buffer waits until the
+ * decode replica has taken one, so it must know of that. */
+static void send_caches(struct serve *s, const struct batch *batch, int n)
 {
-    int slot = s->place->replica_plan->in_flight, n = 0;
-    struct batch *caches = NULL;
+    int slot = s->place->replica_plan->in_flight;
+    struct batch *caches = pipe_batch(s->pipe, slot);
+    const int32_t *blocks = NULL;
 
-    if (role_of(s) != ROLE_PREFILL)
-        return;
-    for (int i = 0; i < batch->head->n_items; i++)
-        n += goes_on(s, &batch->items[i]);
-    if (n > 0) {
-        caches = pipe_batch(s->pipe, slot);
-        batch_build_caches(caches, BATCH_CACHES, n);
-    }
+    batch_build_caches(caches, BATCH_CACHES, n);
     for (int i = 0; i < batch->head->n_items; i++) {
         const struct batch_item *item = &batch->items[i];
         int n_blocks = 0;
 
         if (!goes_on(s, item))
             continue;
-        const int32_t *blocks = sched_blocks(s->sched, item->request, &n_blocks);
+        blocks = sched_blocks(s->sched, item->request, &n_blocks);
         batch_add_cache(caches, item->request, item->pool, blocks,
                 handover_blocks(&s->handover, item->request));
     }
-    if (n > 0) {
-        pipe_send_batch(s->pipe, slot);
-        serve_move_caches(s, caches);
+    pipe_send_batch(s->pipe, slot);
+    blocks = caches->blocks;
+    for (int i = 0; i < n; i++) {
+        const struct batch_item *item = &caches->items[i];
+
+        move_cache(s, caches, item, blocks);
+        tell(s, item->request, item->pool, true);
+        blocks += item->n_blocks;
     }
+}
+
+void serve_hand_over(struct serve *s, const struct batch *batch)
+{
+    int n = 0;
+
+    if (role_of(s) != ROLE_PREFILL)
+        return;
     for (int i = 0; i < batch->head->n_items; i++) {
         const struct batch_item *item = &batch->items[i];
 
-        if (item->samples && s->output_route[item->request] >= 0)
-            tell(s, item->request, item->pool, goes_on(s, item));
+        n += goes_on(s, item);
+        if (item->samples && !goes_on(s, item))
+            serve_refuse(s, item->request);
     }
+    if (n > 0)
+        send_caches(s, batch, n);
 }
 
 void serve_refuse(struct serve *s, int64_t request)

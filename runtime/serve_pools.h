@@ -18,7 +18,7 @@ const struct requests *serve_coming(struct serve *serve, struct arena *arena);
 void serve_move_caches(struct serve *serve, const struct batch *batch);
 void serve_take_caches(struct serve *serve, const struct batch *batch);
 
-/* Leader of a prefill replica: a step's tokens are known and its blocks not yet free; a request that was refused. */
+/* Leader of a prefill replica: a step's tokens are known and its blocks not yet free; a request ended here. */
 void serve_hand_over(struct serve *serve, const struct batch *batch);
 void serve_refuse(struct serve *serve, int64_t request);
 /* Leader of a decode replica: what has come; which caches a batch needs; waiting with nothing to step. */

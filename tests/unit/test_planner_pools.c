@@ -196,6 +196,42 @@ static void less_demand_costs_no_more(void **unused)
     arena_free(&f.arena);
 }
 
+/* What was forced stands in the plan, and what was left free is no worse than a choice of it. */
+static void forced_sides_are_kept(void **unused)
+{
+    (void)unused;
+    static const char *const forced[] = {"prefill.tp=2,prefill.dp=1,decode.dp=3,decode.max_seqs=16",
+            "prefill.tp=2,decode.max_seqs=16", "decode.layers=1+3,tp=1,decode.in_flight=2"};
+    double value[3];
+    for (int i = 0; i < 3; i++) {
+        struct fixture f;
+        struct planner_input input;
+        struct plan plan;
+        struct err err = {0};
+        int n[3] = {0};
+        make_rack(&f, &input, 4, 64 * MIB);
+        if (!plan_force_parse(&input.force, forced[i], &f.arena, &err))
+            fail_msg("%s", err.text);
+        run(&plan, &input, &f);
+        assert_true(plan.certificate.forced);
+        for (int r = 0; r < plan.n_replicas; r++) {
+            const struct plan_replica *replica = &plan.replicas[r];
+            bool decode = replica->role == ROLE_DECODE;
+            n[replica->role]++;
+            assert_true(i == 2 || decode || replica->stages[0].tp == 2);
+            assert_true(i == 2 || !decode || replica->max_seqs == 16);
+            assert_true(i != 2 || !decode
+                        || (replica->n_stages == 2 && replica->stages[0].end_layer == 1
+                                && replica->in_flight == 2));
+        }
+        assert_true(n[ROLE_MIXED] == 0 && n[ROLE_PREFILL] > 0 && n[ROLE_DECODE] > 0);
+        assert_true(i != 0 || (n[ROLE_PREFILL] == 1 && n[ROLE_DECODE] == 3));
+        value[i] = plan.certificate.value;
+        arena_free(&f.arena);
+    }
+    assert_true(value[1] >= value[0] * (1 - 1e-9));
+}
+
 static void refuse(const struct planner_input *input, enum err_kind kind, const char *part)
 {
     struct arena arena = {0};
@@ -241,6 +277,7 @@ int main(void)
             cmocka_unit_test(both_sides_are_priced_alone),
             cmocka_unit_test(auto_beats_either_kind),
             cmocka_unit_test(less_demand_costs_no_more),
+            cmocka_unit_test(forced_sides_are_kept),
             cmocka_unit_test(what_cannot_be_is_refused_with_the_reason),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
