@@ -219,9 +219,13 @@ bool choose_simulate(struct finalist *f, const struct planner_input *input,
 {
     struct simulate_input sim = {
             &f->plan, input->workload, input->requests, costs, SIMULATED_REQUESTS};
-    bool ok = input->requests->unpaced ? pace_simulate(
-                      &f->sim, &f->plan, input, costs, requests_of(f->candidate, input), arena, err)
-                                       : simulate_run(&f->sim, &sim, arena, err);
+    bool ok = true;
+    if (input->requests->unpaced) {
+        const struct pace_range range = {requests_of(f->candidate, input), f->outdone_per_s};
+        ok = pace_simulate(&f->sim, &f->plan, input, costs, range, arena, err);
+    } else {
+        ok = simulate_run(&f->sim, &sim, arena, err);
+    }
     if (!ok)
         return err_context(err, "%s", f->plan.name);
     f->plan.predicted = f->sim.figures;
@@ -247,6 +251,11 @@ bool choose_add(int *at, struct choice *choice, const struct candidate *candidat
     for (*at = 0; *at < choice->n; ++*at)
         if (strcmp(choice->items[*at].plan.name, f->plan.name) == 0)
             return true;
+    /* Where throughput is asked for, a rate that another plan has already is of no use. */
+    for (int i = 0; i < choice->n && solve->input->objective == OBJECTIVE_THROUGHPUT; i++)
+        if (choice->items[i].meets_slo)
+            f->outdone_per_s =
+                    fmax(f->outdone_per_s, choice->items[i].plan.predicted.requests_per_s);
     choice->n++;
     return choose_simulate(f, solve->input, solve->costs, arena, err);
 }

@@ -12,6 +12,7 @@ struct finalist {
     const struct candidate *candidate;
     struct plan plan; /* with predicted figures; certificate and reasons are still empty */
     struct simulate_result sim;
+    double outdone_per_s; /* steady arrivals: lower rates are not tried */
     bool meets_slo;
     double met_frac; /* requests that met the service objectives */
 };

@@ -40,13 +40,13 @@ static bool holds(
 }
 
 bool pace_simulate(struct simulate_result *out, const struct plan *plan,
-        const struct planner_input *input, struct cost_model *costs, double most_per_s,
+        const struct planner_input *input, struct cost_model *costs, struct pace_range range,
         struct arena *arena, struct err *err)
 {
     struct requests requests;
     struct simulate_input sim = {plan, input->workload, &requests, costs, 0};
-    for (size_t i = 0; i < N_SHARES; i++) {
-        double per_s = shares[i] * most_per_s;
+    for (size_t i = 0; i == 0 || (i < N_SHARES && shares[i] * range.most > range.least); i++) {
+        double per_s = shares[i] * range.most;
         repeat(&requests, input->requests, plan, arena);
         sim.most_requests = requests.n / plan->n_replicas;
         if (!requests_pace(&requests, per_s, err) || !simulate_run(out, &sim, arena, err))

@@ -12,10 +12,14 @@
 #include "planner/planner.h"
 #include "planner/simulate.h"
 
-/* most_per_s: what the steady state of the plan comes to; lower rates are tried in turn. The result is that of the
- * first that holds, else of the last; figures.requests_per_s is the rate itself. */
+/* Requests a second. */
+struct pace_range {
+    double most; /* what the steady state of the plan comes to; lower rates are tried in turn ... */
+    double least; /* ... while they are above this */
+};
+/* The result is that of the first rate that holds, else of the last; figures.requests_per_s is the rate itself. */
 MUST_CHECK bool pace_simulate(struct simulate_result *out, const struct plan *plan,
-        const struct planner_input *input, struct cost_model *costs, double most_per_s,
+        const struct planner_input *input, struct cost_model *costs, struct pace_range range,
         struct arena *arena, struct err *err);
 
 #endif
