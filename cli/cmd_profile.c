@@ -193,17 +193,7 @@ static bool measure(struct profile_request *request, struct cli *cli, struct ran
 {
     struct measure_sink to = {.self = sink, .point = profile_sink_point};
     struct profile_summary summary;
-    struct profile_guide guide = {.arena = cli->arena};
 
-    if (options->target_error) {
-        if (!read_percent(&guide.target, options->target_error, cli->err))
-            return err_context(cli->err, "--target-error");
-        for (int64_t i = 0; request->known && i < request->known->n; i++)
-            profile_guide_add(&guide, &request->known->points[i]);
-        request->next = profile_guide_next;
-        request->next_self = &guide;
-        sink->guide = &guide;
-    }
     if (!profiler_run(&summary, request, ranks, options->dry_run ? NULL : &to, cli->err))
         return false;
     if (ranks_rank(ranks) != 0)
@@ -211,12 +201,31 @@ static bool measure(struct profile_request *request, struct cli *cli, struct ran
     if (!options->dry_run && !profile_sink_ceilings(sink, &summary, cli->err))
         return false;
     const struct profile_shown shown = {options->db, options->dry_run, options->replay != NULL,
-            options->target_error && !options->dry_run ? &guide : NULL};
+            options->dry_run ? NULL : sink->guide};
     if (cli->json)
         profile_show_summary_json(&summary, &shown);
     else
         profile_show_summary(&summary, &shown);
     return true;
+}
+
+/* The same, and then where errors are largest. */
+static bool measure_guided(struct profile_request *request, struct cli *cli, struct ranks *ranks,
+        struct profile_sink *sink, const struct options *options)
+{
+    struct profile_guide guide = {.arena = cli->arena};
+
+    if (!read_percent(&guide.target, options->target_error, cli->err))
+        return err_context(cli->err, "--target-error");
+    for (int64_t i = 0; request->known && i < request->known->n; i++)
+        profile_guide_add(&guide, &request->known->points[i]);
+    request->next = profile_guide_next;
+    request->next_self = &guide;
+    sink->guide = &guide;
+    bool ok = measure(request, cli, ranks, sink, options);
+    sink->guide = NULL;
+    request->next = NULL;
+    return ok;
 }
 
 static bool predict(void *self, const struct op *op, double *us, double *lo_us, double *hi_us)
@@ -293,8 +302,9 @@ static bool measure_kind(struct profile_request *request, const struct profiler_
     ok = ranks_agree(ranks, ok, cli->err);
     request->known = rank == 0 ? &known : NULL;
     if (ok)
-        ok = options->check > 0 ? check(request, cli, ranks, &sink, options)
-                                : measure(request, cli, ranks, &sink, options);
+        ok = options->check > 0      ? check(request, cli, ranks, &sink, options)
+             : options->target_error ? measure_guided(request, cli, ranks, &sink, options)
+                                     : measure(request, cli, ranks, &sink, options);
     db_close(sink.db);
     request->known = NULL;
     return ok;

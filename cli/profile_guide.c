@@ -71,14 +71,14 @@ static const struct want **sorted_wants(const struct points *points, struct aren
     const struct want **wants = ARENA_NEW(arena, const struct want *, points->n + 1);
     for (int64_t i = 0; i < points->n; i++)
         wants[i] = &points->items[i];
-    qsort(wants, (size_t)points->n, sizeof *wants, by_op);
+    qsort(wants, (size_t)points->n, sizeof(void *), by_op);
     return wants;
 }
 
 static const struct want *want_of(const struct want *const *wants, int64_t n, const struct op *op)
 {
     const struct want key = {.op = *op}, *at = &key;
-    const struct want *const *found = bsearch(&at, wants, (size_t)n, sizeof *wants, by_op);
+    const struct want *const *found = bsearch(&at, wants, (size_t)n, sizeof(void *), by_op);
     return found ? *found : NULL;
 }
 

@@ -164,10 +164,11 @@ static double shrink_of(struct gathered *gathered)
 
 static void gathered_init(struct gathered *gathered, struct arena *arena)
 {
-    struct errors *each[] = {&gathered->of[COST_SHORT], &gathered->of[COST_MEDIUM],
-            &gathered->of[COST_LONG], &gathered->all, &gathered->near, &gathered->far};
-    for (size_t i = 0; i < sizeof each / sizeof *each; i++)
+    struct errors *const each[] = {&gathered->all, &gathered->near, &gathered->far};
+    for (int i = 0; i < 3; i++)
         *each[i] = (struct errors){ARENA_NEW(arena, double, MOST_PER_KIND), 0};
+    for (int c = 0; c < COST_CLASSES; c++)
+        gathered->of[c] = (struct errors){ARENA_NEW(arena, double, MOST_PER_KIND), 0};
 }
 
 /* Errors of the sites of a kind, joined as they say. */

@@ -213,6 +213,34 @@ static void cold_copies_rotate(void **state)
     dev_close(dev);
 }
 
+/* What is written anew before a sample is what was there. */
+static void stirring_changes_no_value(void **state)
+{
+    (void)state;
+    struct dev *dev = open_dev((struct dev_options){.threads = 2, .first_cpu = -1});
+    int stirred = 0;
+    for (int i = 0; i < N_SHAPES; i++) {
+        struct err err = {0};
+        struct op_case *plain = op_case_open(dev, &shapes[i].op, 0, 5, &err);
+        struct op_case *c = op_case_open(dev, &shapes[i].op, 0, 5, &err);
+        assert_non_null(plain);
+        assert_non_null(c);
+        int64_t n, expected_n;
+        stirred += op_case_stir(c);
+        op_case_run(c);
+        stirred += op_case_stir(c);
+        op_case_run(plain);
+        const float *expected = op_case_output(plain, &expected_n);
+        const float *got = op_case_output(c, &n);
+        assert_int_equal(n, expected_n);
+        assert_memory_equal(got, expected, (size_t)n * sizeof(float));
+        op_case_close(plain);
+        op_case_close(c);
+    }
+    assert_true(stirred > 0 && stirred < 2 * N_SHAPES);
+    dev_close(dev);
+}
+
 /* malloc serves all of it; under address sanitizer its figures stay 0 and the test says little. */
 static void runs_do_not_allocate_after_the_first(void **state)
 {
@@ -242,6 +270,7 @@ int main(void)
             cmocka_unit_test(best_isa_on_two_threads_agrees_with_reference),
             cmocka_unit_test(deterministic_agrees_with_reference),
             cmocka_unit_test(cold_copies_rotate),
+            cmocka_unit_test(stirring_changes_no_value),
             cmocka_unit_test(runs_do_not_allocate_after_the_first),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
