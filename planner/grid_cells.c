@@ -11,9 +11,12 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/random.h"
+
 enum {
     REACH = 8, /* cells that a correction looks away along an axis */
     RINGS = 2, /* nearest, and behind those */
+    FOLDS = 5,
     MAX_PAIRS = RINGS * GRID_AXES * GRID_AXES
 };
 
@@ -47,10 +50,22 @@ void cells_put(struct arena *arena, struct family *family, struct cell cell)
     family->n_cells++;
 }
 
+int cells_fold(const struct family *family, int64_t key)
+{
+    uint64_t h = 0;
+    for (int a = 0; a < family->n_axes; a++)
+        if ((family->site_axes >> a & 1) != 0)
+            h = random_mix(h + (uint64_t)(key / family->axes[a].stride % family->axes[a].n) + 1);
+    return 1 + (int)(h % FOLDS);
+}
+
 double cells_value(const struct family *family, int64_t key)
 {
     const struct cell *cell = &family->cells[cells_slot(family, key)];
-    return cell->key >= 0 && cell->point >= 0 ? (double)cell->value : (double)NAN;
+    if (cell->key < 0 || cell->point < 0
+            || (family->hidden > 0 && cells_fold(family, key) == family->hidden))
+        return (double)NAN;
+    return (double)cell->value;
 }
 
 /* Cells along one axis whose weighted values stand for another one. */
@@ -161,14 +176,11 @@ static void collect_pair(struct opinions *out, const struct family *family, int6
 }
 
 /* Returns whether cells of the own site did. */
-static bool collect(struct opinions *out, const struct family *family, int64_t key, const int *at,
-        unsigned axes)
+static bool collect(struct opinions *out, const struct family *family, int64_t key, const int *at)
 {
     bool own = false;
     out->n_sums = out->n_corners = out->n_between = out->n_beside = 0;
     for (int a = 0; a < family->n_axes; a++) {
-        if ((axes >> a & 1) == 0)
-            continue;
         struct blend blend = blend_along(family, key, &family->axes[a], at[a]);
         if (blend.n == 0)
             continue;
@@ -179,17 +191,16 @@ static bool collect(struct opinions *out, const struct family *family, int64_t k
         else
             out->beside[out->n_beside++] = along;
         for (int b = 0; b < family->n_axes; b++)
-            if (b != a && (axes >> b & 1) != 0)
+            if (b != a)
                 collect_pair(out, family, key, &blend, along, &family->axes[b], at[b]);
     }
     return own;
 }
 
-enum found cells_estimate(
-        double *value, const struct family *family, int64_t key, const int *at, unsigned axes)
+enum found cells_estimate(double *value, const struct family *family, int64_t key, const int *at)
 {
     struct opinions opinions;
-    bool own = collect(&opinions, family, key, at, axes);
+    bool own = collect(&opinions, family, key, at);
     if (opinions.n_sums > 0) {
         *value = median(opinions.sums, opinions.n_sums);
     } else if (opinions.n_corners > 0) {
@@ -217,7 +228,7 @@ enum found cells_fill(
         return known->point >= 0 ? FOUND_INSIDE : (enum found)(-1 - known->point);
     }
     *value = 0;
-    enum found found = cells_estimate(value, family, key, at, ~0U);
+    enum found found = cells_estimate(value, family, key, at);
     cells_put(arena, family, (struct cell){key, -1 - (int32_t)found, (float)*value});
     return found;
 }

@@ -43,6 +43,7 @@ struct family {
     struct cell *cells; /* open addressing, a power of two slots, at most half full */
     int64_t n_cells, n_slots;
     double flop_per_us, bytes_per_us, least_us;
+    int hidden; /* fold of sites that seems not to be there, while intervals are learnt; 0 = none */
     double width[FOUND_COUNT]; /* half width of the interval, logarithm */
 };
 
@@ -52,12 +53,12 @@ void cells_make(struct arena *arena, struct family *family, int64_t n_slots);
 void cells_put(struct arena *arena, struct family *family, struct cell cell);
 /* Of the key, or the free one where it belongs. */
 int64_t cells_slot(const struct family *family, int64_t key);
-/* The value of a measured cell; NaN when it was not measured. */
+/* The value of a measured cell; NaN when it was not measured or is hidden. */
 double cells_value(const struct family *family, int64_t key);
-/* The cell at indices `at`, from the others: what it says itself does not count. axes: a bit for each axis along
- * which others are looked for; without those inside a site, nothing of the cell's own site counts. */
-enum found cells_estimate(
-        double *value, const struct family *family, int64_t key, const int *at, unsigned axes);
+/* Which fifth of the sites a cell belongs to: 1 to 5. */
+int cells_fold(const struct family *family, int64_t key);
+/* The cell at indices `at`, from the others: what it says itself does not count. */
+enum found cells_estimate(double *value, const struct family *family, int64_t key, const int *at);
 /* The cell as measured, else as estimated, which is remembered. */
 enum found cells_fill(
         double *value, struct arena *arena, struct family *family, int64_t key, const int *at);

@@ -224,7 +224,7 @@ static void indices_of(int *at, int64_t *key, const struct family *family, const
     }
 }
 
-/* Leaves points out, once alone and once with their site. */
+/* Leaves points out, once alone and once with their site and a fifth of the others. */
 static void calibrate(const struct grid_families *families, struct family *family)
 {
     double errors[FOUND_COUNT][2 * CALIBRATE];
@@ -236,9 +236,11 @@ static void calibrate(const struct grid_families *families, struct family *famil
         int64_t key;
         double value = 0;
         indices_of(at, &key, family, &families->profile->points[family->points[pick]].op);
-        enum found found =
-                cells_estimate(&value, family, key, at, i % 2 == 0 ? ~0U : family->site_axes);
-        errors[found][n[found]++] = fabs(value - cells_value(family, key));
+        double truth = cells_value(family, key);
+        family->hidden = i % 2 == 0 ? 0 : cells_fold(family, key);
+        enum found found = cells_estimate(&value, family, key, at);
+        family->hidden = 0;
+        errors[found][n[found]++] = fabs(value - truth);
     }
     double *width = family->width;
     width[FOUND_INSIDE] = conformal_width(errors[FOUND_INSIDE], n[FOUND_INSIDE], UNKNOWN_INSIDE);
