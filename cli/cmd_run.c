@@ -19,7 +19,7 @@ struct run_options {
     const char *weights, *model, *workload, *db, *prompts, *tokens, *logits, *hosts, *rsh;
     const char *trace, *requests;
     int64_t random, stop;
-    int isa, warmup;
+    int isa, device, warmup;
     double time_limit_s;
 };
 
@@ -39,6 +39,8 @@ static const struct opt opts[] = {
                 .help = "costs database: predicts op kinds, keeps what is measured"},
         {"isa", 0, OPT_ENUM, AT(isa), .names = dev_isa_names, .def = "auto",
                 .help = "instruction set of the kernels"},
+        {"device", 0, OPT_ENUM, AT(device), .names = run_device_names, .def = "auto",
+                .help = "cpu or cuda: where all ranks compute; default: what the plan's kinds are"},
         {"prompts", 0, OPT_STRING, AT(prompts), .value = "FILE",
                 .help = "JSON lines {\"prompt\": [token ids], \"output_len\": N} to serve instead"},
         {"stop", 0, OPT_I64, AT(stop), .value = "ID", .def = "-1",
@@ -186,6 +188,7 @@ static void fill_options(struct runtime_options *out, const struct run_input *in
             .seed = o->random >= 0 ? (uint64_t)o->random : 0,
             .warmup_steps = o->warmup > 0 ? o->warmup : -1,
             .isa = (enum dev_isa)o->isa,
+            .device = o->device,
             .prompts = in->prompts,
             .keep_tokens = o->tokens != NULL,
             .keep_logits = o->logits != NULL,

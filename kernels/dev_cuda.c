@@ -177,6 +177,53 @@ bool dev_cuda_download(
     return check(dev->module->download(dev->context, to, from, bytes), err);
 }
 
+bool dev_cuda_available(struct dev_cuda *dev, int64_t *bytes, struct err *err)
+{
+    return check(dev->module->available(dev->context, bytes), err);
+}
+
+const char *dev_cuda_products(struct dev_cuda *dev)
+{
+    return dev->module->products(dev->context);
+}
+
+bool dev_cuda_stage(
+        struct dev_cuda *dev, void *to, const void *from, int64_t bytes, struct err *err)
+{
+    return check(dev->module->stage(dev->context, to, from, bytes), err);
+}
+
+bool dev_cuda_add(struct dev_cuda *dev, float *y, const float *x, int64_t n, struct err *err)
+{
+    return check(dev->module->add(dev->context, y, x, n), err);
+}
+
+bool dev_cuda_gather(struct dev_cuda *dev, float *out, const float *x, const int32_t *rows,
+        int64_t n, int64_t cols, struct err *err)
+{
+    return check(dev->module->gather(dev->context, out, x, rows, n, cols), err);
+}
+
+bool dev_cuda_record(struct dev_cuda *dev, struct err *err)
+{
+    return check(dev->module->record(dev->context), err);
+}
+
+bool dev_cuda_recorded(struct dev_cuda *dev, struct cuda_graph **out, struct err *err)
+{
+    return check(dev->module->recorded(dev->context, out), err);
+}
+
+bool dev_cuda_replay(struct dev_cuda *dev, struct cuda_graph *graph, struct err *err)
+{
+    return check(dev->module->replay(dev->context, graph), err);
+}
+
+void dev_cuda_forget(struct dev_cuda *dev, struct cuda_graph *graph)
+{
+    dev->module->forget(graph);
+}
+
 bool dev_cuda_run(
         struct dev_cuda *dev, const struct op *op, const struct op_args *args, struct err *err)
 {

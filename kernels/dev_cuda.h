@@ -13,6 +13,7 @@
 #include "kernels/op_table.h"
 
 struct dev_cuda;
+struct cuda_graph;
 
 /* GPUs that can be used here. ERR_ENV when the module cannot be loaded or there is no driver. */
 MUST_CHECK bool dev_cuda_count(int *n, struct err *err);
@@ -29,6 +30,24 @@ MUST_CHECK bool dev_cuda_upload(
         struct dev_cuda *dev, void *to, const void *from, int64_t bytes, struct err *err);
 MUST_CHECK bool dev_cuda_download(
         struct dev_cuda *dev, void *to, const void *from, int64_t bytes, struct err *err);
+
+/* Free memory of the GPU now, other programs' left out. */
+MUST_CHECK bool dev_cuda_available(struct dev_cuda *dev, int64_t *bytes, struct err *err);
+/* What computes large products: "cuBLASLt 13.0.0", or what does instead and why. */
+const char *dev_cuda_products(struct dev_cuda *dev);
+/* In order with ops and without waiting; `from` may change when this returns. */
+MUST_CHECK bool dev_cuda_stage(
+        struct dev_cuda *dev, void *to, const void *from, int64_t bytes, struct err *err);
+/* y += x; out[i] = x[rows[i]] of n rows of cols floats. */
+MUST_CHECK bool dev_cuda_add(
+        struct dev_cuda *dev, float *y, const float *x, int64_t n, struct err *err);
+MUST_CHECK bool dev_cuda_gather(struct dev_cuda *dev, float *out, const float *x,
+        const int32_t *rows, int64_t n, int64_t cols, struct err *err);
+/* Ops until recorded are kept, not run; each must have run before with the same shapes. */
+MUST_CHECK bool dev_cuda_record(struct dev_cuda *dev, struct err *err);
+MUST_CHECK bool dev_cuda_recorded(struct dev_cuda *dev, struct cuda_graph **out, struct err *err);
+MUST_CHECK bool dev_cuda_replay(struct dev_cuda *dev, struct cuda_graph *graph, struct err *err);
+void dev_cuda_forget(struct dev_cuda *dev, struct cuda_graph *graph);
 
 /* ERR_ENV for a kind or dtype that the module does not have. */
 MUST_CHECK bool dev_cuda_run(

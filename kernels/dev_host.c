@@ -11,6 +11,7 @@
 
 #include "core/arena.h"
 #include "kernels/cpu/isa.h"
+#include "kernels/dev_cuda.h"
 #include "kernels/dev_host.h"
 #include "kernels/pool.h"
 
@@ -41,6 +42,8 @@ struct dev {
     struct block *blocks;
     int n_blocks, max_blocks;
     int64_t allocated;
+    struct dev_cuda *gpu;
+    struct err failure;
 };
 
 #if defined(__x86_64__)
@@ -106,12 +109,23 @@ struct dev *dev_host_open(const struct dev_options *options, struct err *err)
     if (!dev->pool)
         goto fail;
     dev->scratch = calloc((size_t)options->threads + 2, sizeof(*dev->scratch));
-    if (dev->scratch)
+    if (!dev->scratch)
+        err_set(err, ERR_ENV, "no memory for a device of %d threads", options->threads);
+    else if (options->gpu)
+        dev->gpu = dev_cuda_open(options->gpu_index, err);
+    if (dev->scratch && (dev->gpu || !options->gpu))
         return dev;
-    err_set(err, ERR_ENV, "no memory for a device of %d threads", options->threads);
 fail:
     dev_close(dev);
     return NULL;
+}
+
+static void block_free(struct dev *dev, void *memory)
+{
+    if (dev->gpu)
+        dev_cuda_free(dev->gpu, memory);
+    else
+        free(memory);
 }
 
 void dev_close(struct dev *dev)
@@ -122,7 +136,8 @@ void dev_close(struct dev *dev)
     for (int i = 0; dev->scratch && i < dev->options.threads + 2; i++)
         arena_free(&dev->scratch[i].arena);
     for (int i = 0; i < dev->n_blocks; i++)
-        free(dev->blocks[i].memory);
+        block_free(dev, dev->blocks[i].memory);
+    dev_cuda_close(dev->gpu);
     free(dev->scratch);
     free(dev->blocks);
     free(dev);
@@ -158,19 +173,14 @@ static bool blocks_reserve(struct dev *dev)
     return true;
 }
 
-void *dev_alloc(struct dev *dev, int64_t bytes, struct err *err)
+static void *host_alloc(int64_t bytes, struct err *err)
 {
     void *memory = NULL;
     int64_t align = bytes >= HUGE_PAGE ? HUGE_PAGE : 64;
-    if (bytes < 0) {
-        err_set(err, ERR_BUG, "a device was asked for %lld bytes", (long long)bytes);
-        return NULL;
-    }
     /* Overcommit would say yes and kill the process later. Small ones are not worth the question. */
     int64_t available = bytes >= HUGE_PAGE ? available_bytes() : INT64_MAX;
     int64_t rounded = bytes > INT64_MAX - align ? INT64_MAX : (bytes / align + 1) * align;
-    if (rounded > available || !blocks_reserve(dev)
-            || posix_memalign(&memory, (size_t)align, (size_t)rounded) != 0) {
+    if (rounded > available || posix_memalign(&memory, (size_t)align, (size_t)rounded) != 0) {
         if (available < INT64_MAX)
             err_set(err, ERR_ENV, "no memory for %lld MiB: %lld MiB are available",
                     (long long)(bytes >> 20), (long long)(available >> 20));
@@ -181,6 +191,22 @@ void *dev_alloc(struct dev *dev, int64_t bytes, struct err *err)
     if (bytes >= HUGE_PAGE)
         madvise(memory, (size_t)rounded, MADV_HUGEPAGE);
     memset(memory, 0, (size_t)rounded); /* touches every page now, not in the first step */
+    return memory;
+}
+
+void *dev_alloc(struct dev *dev, int64_t bytes, struct err *err)
+{
+    if (bytes < 0) {
+        err_set(err, ERR_BUG, "a device was asked for %lld bytes", (long long)bytes);
+        return NULL;
+    }
+    if (!blocks_reserve(dev)) {
+        err_set(err, ERR_ENV, "no memory for the list of a device's memory");
+        return NULL;
+    }
+    void *memory = dev->gpu ? dev_cuda_alloc(dev->gpu, bytes, err) : host_alloc(bytes, err);
+    if (!memory)
+        return NULL;
     dev->blocks[dev->n_blocks++] = (struct block){memory, bytes};
     dev->allocated += bytes;
     return memory;
@@ -192,7 +218,7 @@ void dev_free(struct dev *dev, void *memory)
         if (dev->blocks[i].memory != memory)
             continue;
         dev->allocated -= dev->blocks[i].bytes;
-        free(memory);
+        block_free(dev, memory);
         dev->blocks[i] = dev->blocks[--dev->n_blocks];
         return;
     }
@@ -216,6 +242,16 @@ enum dev_isa dev_isa(const struct dev *dev)
 bool dev_deterministic(const struct dev *dev)
 {
     return dev->options.deterministic;
+}
+
+struct dev_cuda *dev_gpu(const struct dev *dev)
+{
+    return dev->gpu;
+}
+
+struct err *dev_failure(struct dev *dev)
+{
+    return &dev->failure;
 }
 
 bool dev_reference(const struct dev *dev)

@@ -7,9 +7,11 @@
 
 struct op_case {
     struct dev *dev;
+    struct dev *host; /* owns the operands where dev is a GPU, else NULL */
     struct op op;
     struct arena *arena;
     struct operands operands;
+    struct operands_remote remote;
     int last;
     char *weights; /* that pass through the caches: STREAM bytes for each thread; NULL = not yet */
 };
@@ -20,8 +22,14 @@ enum {
              << 20 /* more than a core has to itself, in cache and in addresses that it remembers */
 };
 
-struct op_case *op_case_open(
-        struct dev *dev, const struct op *op, int64_t cold_bytes, uint64_t seed, struct err *err)
+/* Where the operands are made. */
+static struct dev *maker(const struct op_case *c)
+{
+    return c->host ? c->host : c->dev;
+}
+
+static struct op_case *open_case(
+        struct dev *dev, const struct op *op, const struct operands_wish *wish, struct err *err)
 {
     struct op_case *c = calloc(1, sizeof(*c));
     if (!c) {
@@ -34,18 +42,55 @@ struct op_case *op_case_open(
         err_set(err, ERR_ENV, "no memory for the operands of an op");
         return NULL;
     }
-    if (!operands_make(&c->operands, dev, op, cold_bytes, seed, c->arena, err)) {
-        op_case_close(c);
-        return NULL;
+    struct dev_options options = {.threads = dev_threads(dev), .first_cpu = -1};
+    bool ok = true;
+    if (dev_remote(dev)) {
+        c->host = dev_host_open(&options, err);
+        ok = c->host != NULL;
     }
-    return c;
+    ok = ok && operands_make(&c->operands, maker(c), op, wish, c->arena, err);
+    if (ok && c->host)
+        ok = operands_upload(&c->remote, &c->operands, op, dev, c->arena, err);
+    if (ok)
+        return c;
+    op_case_close(c);
+    return NULL;
+}
+
+struct op_case *op_case_open(
+        struct dev *dev, const struct op *op, int64_t cold_bytes, uint64_t seed, struct err *err)
+{
+    return open_case(dev, op, &(struct operands_wish){cold_bytes, seed, 0}, err);
+}
+
+struct op_case *op_case_vary(
+        struct dev *dev, const struct op *op, int variant, uint64_t seed, struct err *err)
+{
+    return open_case(dev, op, &(struct operands_wish){0, seed, variant}, err);
+}
+
+int op_case_variants(enum op_kind kind)
+{
+    static const int variants[OP_KIND_COUNT] = {
+            [OP_GEMM] = 1,
+            [OP_LM_HEAD] = 1,
+            [OP_ATTENTION_PREFILL] = 3,
+            [OP_ATTENTION_DECODE] = 3,
+            [OP_ROUTER] = 3,
+            [OP_EXPERT_GEMM] = 2,
+            [OP_COMBINE] = 2,
+    };
+    return variants[kind];
 }
 
 void op_case_close(struct op_case *c)
 {
     if (!c)
         return;
-    operands_free(&c->operands, c->dev);
+    if (c->host)
+        operands_release(&c->remote, c->dev);
+    operands_free(&c->operands, maker(c));
+    dev_close(c->host);
     arena_free(c->arena);
     free(c->arena);
     free(c->weights);
@@ -55,7 +100,7 @@ void op_case_close(struct op_case *c)
 void op_case_run(struct op_case *c)
 {
     c->last = c->last + 1 < c->operands.n_copies ? c->last + 1 : 0;
-    op_run(c->dev, &c->op, &c->operands.args[c->last]);
+    op_run(c->dev, &c->op, c->host ? &c->remote.args[c->last] : &c->operands.args[c->last]);
 }
 
 /* What an op reads that another op has written: rows of floats. */
@@ -166,9 +211,12 @@ static int64_t output_count(const struct op_case *c, int copy)
 const float *op_case_output(const struct op_case *c, int64_t *n)
 {
     int copy = c->last;
+    struct err err = {0};
     *n = 0;
     if (copy < 0)
         return NULL; /* it has not run */
+    if (c->host && !operands_download(&c->operands, &c->remote, c->dev, &err))
+        return NULL;
     *n = output_count(c, copy);
     float *out = ARENA_NEW(c->arena, float, *n + 1), *to = out;
     struct operand_span span;
@@ -185,7 +233,8 @@ int64_t op_case_bytes(const struct op *op, int64_t cold_bytes)
     struct operands operands;
     struct arena arena = {0};
     struct err err = {0};
-    bool ok = operands_make(&operands, NULL, op, cold_bytes, 1, &arena, &err);
+    bool ok = operands_make(
+            &operands, NULL, op, &(struct operands_wish){cold_bytes, 1, 0}, &arena, &err);
     arena_free(&arena);
     return ok ? operands.bytes : 0;
 }

@@ -36,7 +36,9 @@ void op_run(struct dev *dev, const struct op *op, const struct op_args *args)
 {
     const struct entry *entry = &table[op->kind];
     assert(entry->reference && "a collective is not an op of a device");
-    if (entry->fast && !dev_reference(dev))
+    if (dev_remote(dev))
+        dev_start(dev, op, args);
+    else if (entry->fast && !dev_reference(dev))
         entry->fast(dev, op, args);
     else
         entry->reference(op, args);

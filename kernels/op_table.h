@@ -177,7 +177,8 @@ struct combine_args {
     const float *rows;
     const int32_t *pair;
     int64_t n_rows;
-    const float *weight; /* [m, top_k] */
+    const int32_t *counted; /* GPUs: n_rows stands there, on the device; or NULL */
+    const float *weight;    /* [m, top_k] */
     float *out;
     bool scatter, add;
 };
@@ -226,7 +227,8 @@ struct op_args {
  * row less and this, so both are worth measuring. */
 #define OP_ROW_EDGE 40
 
-/* Runs a compute op to completion. Shapes come from op; it was checked when the plan was. Never fails. */
+/* Runs a compute op to completion; on a GPU starts it. Shapes come from op; it was checked when the plan was. Never
+ * fails on a host; for a GPU ask dev_finish. */
 void op_run(struct dev *dev, const struct op *op, const struct op_args *args);
 
 /*
@@ -237,6 +239,11 @@ void op_run(struct dev *dev, const struct op *op, const struct op_args *args);
 struct op_case;
 MUST_CHECK struct op_case *op_case_open(
         struct dev *dev, const struct op *op, int64_t cold_bytes, uint64_t seed, struct err *err);
+/* The same with what profiles leave out: biases, sinks, windows, groups of experts, clamps, sums that go on. variant: 1
+ * to op_case_variants(kind); 0 = op_case_open. */
+MUST_CHECK struct op_case *op_case_vary(
+        struct dev *dev, const struct op *op, int variant, uint64_t seed, struct err *err);
+int op_case_variants(enum op_kind kind);
 void op_case_close(struct op_case *c);
 void op_case_run(struct op_case *c); /* next copy */
 /*
@@ -249,7 +256,7 @@ bool op_case_stir(struct op_case *c);
 /* Goes on with the same operands for op, which has fewer rows (dim[0]) and is equal otherwise. false when it
  * is not, or when the operands of its kind depend on the rows; c is as it was then. */
 bool op_case_shrink(struct op_case *c, const struct op *op);
-/* What the last run wrote, as floats; *n elements. */
+/* What the last run wrote, as floats; *n elements. NULL when nothing has run, or a GPU failed (dev_finish). */
 const float *op_case_output(const struct op_case *c, int64_t *n);
 /* Memory it takes, to refuse shapes that would not fit. */
 int64_t op_case_bytes(const struct op *op, int64_t cold_bytes);

@@ -38,6 +38,7 @@ void *build_take(struct builder *b, int64_t bytes)
         b->failed = true;
         return NULL;
     }
+    b->out->block_bytes[b->out->n_blocks] = bytes;
     b->out->blocks[b->out->n_blocks++] = memory;
     return memory;
 }
@@ -142,8 +143,8 @@ static void (*const build[OP_KIND_COUNT])(struct builder *b) = {
         [OP_MLA_ROPE] = build_mla_rope,
 };
 
-bool operands_make(struct operands *out, struct dev *dev, const struct op *op, int64_t cold_bytes,
-        uint64_t seed, struct arena *arena, struct err *err)
+bool operands_make(struct operands *out, struct dev *dev, const struct op *op,
+        const struct operands_wish *wish, struct arena *arena, struct err *err)
 {
     char text[160];
     *out = (struct operands){0};
@@ -151,13 +152,15 @@ bool operands_make(struct operands *out, struct dev *dev, const struct op *op, i
         return err_set(err, ERR_BUG, "%s is not an op of a device", op_show(text, op));
     /* The cache copies of a gemm are the only operands whose number grows. */
     out->blocks = ARENA_NEW(arena, void *, 2 * MAX_COPIES + 16);
+    out->block_bytes = ARENA_NEW(arena, int64_t, 2 * MAX_COPIES + 16);
     struct builder b = {.out = out,
             .dev = dev,
             .op = op,
             .arena = arena,
             .err = err,
-            .cold_bytes = cold_bytes,
-            .seed = mix(seed + 1)};
+            .cold_bytes = wish->cold_bytes,
+            .seed = mix(wish->seed + 1),
+            .variant = wish->variant};
     build[op->kind](&b);
     if (!b.failed)
         return true;

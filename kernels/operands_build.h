@@ -17,6 +17,7 @@ struct builder {
     struct err *err;
     int64_t cold_bytes;
     uint64_t seed;
+    int variant;
     bool failed;
 };
 

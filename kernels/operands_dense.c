@@ -14,9 +14,11 @@ void build_gemm(struct builder *b)
     int64_t m = b->op->dim[0], n = b->op->dim[1], k = b->op->dim[2];
     int count = build_copies(b, n * k * dtype_bytes(b->op->dtype), 2);
     float *x = build_floats(b, m * k), *y = build_output(b, m * n * 4);
+    const float *bias = b->variant ? build_floats(b, n) : NULL;
     for (int i = 0; i < count; i++)
         b->out->args[i].gemm = (struct gemm_args){.x = x,
                 .ldx = k,
+                .bias = bias,
                 .w = build_random(b, b->op->dtype, n * k, build_scale(k)),
                 .y = y,
                 .ldy = n};
@@ -72,6 +74,7 @@ void build_attention(struct builder *b)
             .dtype = b->op->dtype,
             .block_tokens = CASE_BLOCK_TOKENS};
     const struct attention_seq *seqs = build_seqs(b, count * n_seqs, n_seqs, q_len, dim[1]);
+    const float *sinks = b->variant & 2 ? build_floats(b, dim[2]) : NULL;
     for (int i = 0; i < count; i++)
         b->out->args[i].attention = (struct attention_args){.q = q,
                 .ldq = width,
@@ -80,7 +83,9 @@ void build_attention(struct builder *b)
                 .cache = cache,
                 .seqs = b->dev ? seqs + i * n_seqs : NULL,
                 .n_seqs = (int)n_seqs,
-                .scale = (float)(1 / sqrt((double)dim[4]))};
+                .scale = (float)(1 / sqrt((double)dim[4])),
+                .window = b->variant & 1 ? dim[1] / 3 + 1 : 0,
+                .sinks = sinks};
     b->out->outputs = attention_outputs;
 }
 

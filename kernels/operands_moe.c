@@ -19,9 +19,16 @@ void build_router(struct builder *b)
     int64_t m = b->op->dim[0], hidden = b->op->dim[1], n = b->op->dim[2] * hidden;
     int count = build_copies(b, n * dtype_bytes(b->op->dtype), 2);
     struct router_args args = {.x = build_floats(b, m * hidden),
-            .normalise = true,
+            .normalise = b->variant != 2,
+            .bias = b->variant ? build_floats(b, b->op->dim[2]) : NULL,
+            .sigmoid = b->variant > 1,
+            .scale = b->variant > 1 ? 2.5f : 0,
             .expert = build_output(b, m * b->op->dim[3] * 4),
             .weight = build_output(b, m * b->op->dim[3] * 4)};
+    if (b->variant > 2 && b->op->dim[2] % 4 == 0) {
+        args.n_group = 4;
+        args.top_k_group = 2;
+    }
     for (int i = 0; i < count; i++) {
         args.w = build_random(b, b->op->dtype, n, build_scale(hidden));
         b->out->args[i].router = args;
@@ -78,7 +85,9 @@ void build_permute(struct builder *b)
 static struct operand_span combine_outputs(
         const struct operands *o, const struct op *op, int copy, int i)
 {
-    return i ? span_none() : span_f32(o->args[copy].combine.out, op->dim[0] * op->dim[1]);
+    const struct combine_args *a = &o->args[copy].combine;
+    int64_t rows = a->scatter ? op->dim[0] * op->dim[4] : op->dim[0];
+    return i ? span_none() : span_f32(a->out, rows * op->dim[1]);
 }
 
 void build_combine(struct builder *b)
@@ -89,7 +98,10 @@ void build_combine(struct builder *b)
     count = b->out->n_copies = count < ROUTING_COPIES ? count : ROUTING_COPIES;
     struct combine_args args = {.rows = build_floats(b, m * top_k * hidden),
             .weight = build_floats(b, m * top_k),
-            .out = build_output(b, m * hidden * 4)};
+            .out = b->variant == 1 ? build_floats(b, m * hidden)
+                                   : build_output(b, m * (b->variant ? top_k : 1) * hidden * 4),
+            .add = b->variant == 1,
+            .scatter = b->variant == 2};
     for (int i = 0; i < count; i++) {
         const int32_t *expert = draw_experts(b, m, b->op->dim[3], top_k);
         int32_t *pair = build_take(b, m * top_k * 4);
@@ -158,7 +170,10 @@ void build_expert(struct builder *b)
     sets = sets < count ? sets : count;
     struct expert_args args = {.rows = build_floats(b, rows * hidden),
             .out = build_output(b, rows * hidden * 4),
-            .scratch = build_output(b, rows * 3 * inter * 4)};
+            .scratch = build_output(b, rows * 3 * inter * 4),
+            .up_bias = b->variant ? build_floats(b, local * 2 * inter) : NULL,
+            .down_bias = b->variant ? build_floats(b, local * hidden) : NULL,
+            .clamp = b->variant > 1 ? 0.7f : 0};
     int32_t *offsets = build_take(b, count * (local + 1) * 4);
     for (int64_t i = 0; i < count; i++) {
         if (i < sets) {

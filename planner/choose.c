@@ -55,6 +55,7 @@ static void build_stage(struct plan_stage *out, const struct plan *plan,
         out->kv_dtype = STAGE_DTYPE_FIRST + (int)at->split.kv_dtype;
     out->n_ranks = at->split.tp * at->split.attention_dp;
     out->kind = cluster->kinds[at->kind].name;
+    out->device = cluster->kinds[at->kind].type;
     int kind;
     struct split full = cost_plan_split(plan, replica, out, cluster, &kind);
     struct rank_bytes bytes = cost_memory(costs, &full, piece, replica, PLAN_BLOCK_TOKENS);

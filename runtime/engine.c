@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "models/rope.h"
+#include "runtime/engine_gpu.h"
 
 /* The map turned round: from experts to slots. */
 static void find_slots(struct engine *engine, struct arena *arena)
@@ -30,6 +31,30 @@ static void find_slots(struct engine *engine, struct arena *arena)
     }
 }
 
+/* Rows that travel between stages are sent from the host's memory. */
+static void *alloc_buffer(
+        struct engine *engine, int buffer, int64_t bytes, struct arena *arena, struct err *err)
+{
+    if (dev_remote(engine->dev) && buffer == WORK_SEND)
+        return arena_alloc(arena, bytes);
+    return dev_alloc(engine->dev, bytes, err);
+}
+
+static void fill_constants(
+        struct engine *engine, const int64_t bytes[WORK_COUNT], struct arena *arena)
+{
+    float *inv_freq = ARENA_NEW(arena, float, bytes[WORK_INV_FREQ] / 4 + 1);
+    int64_t n = bytes[WORK_IDENTITY] / 4;
+    int32_t *identity = ARENA_NEW(arena, int32_t, n + 1);
+
+    rope_frequencies(inv_freq, engine->model);
+    dev_write(engine->dev, engine->work[WORK_INV_FREQ], inv_freq, bytes[WORK_INV_FREQ]);
+    for (int64_t i = 0; i < n; i++)
+        identity[i] = (int32_t)i;
+    if (n > 0)
+        dev_write(engine->dev, engine->work[WORK_IDENTITY], identity, bytes[WORK_IDENTITY]);
+}
+
 static bool alloc_work(struct engine *engine, struct arena *arena, struct err *err)
 {
     const struct place *place = engine->place;
@@ -41,20 +66,17 @@ static bool alloc_work(struct engine *engine, struct arena *arena, struct err *e
     for (int i = 0; i < WORK_COUNT; i++) {
         if (bytes[i] == 0)
             continue;
-        engine->work[i] = dev_alloc(engine->dev, bytes[i], err);
+        engine->work[i] = alloc_buffer(engine, i, bytes[i], arena, err);
         if (!engine->work[i])
             return err_context(err, "work buffers");
-        memset(engine->work[i], 0, (size_t)bytes[i]);
         engine->work_bytes += bytes[i];
     }
-    rope_frequencies(engine->work[WORK_INV_FREQ], engine->model);
-    if (engine->work[WORK_IDENTITY]) {
-        int32_t *identity = engine->work[WORK_IDENTITY];
-
-        for (int64_t i = 0; i < bytes[WORK_IDENTITY] / 4; i++)
-            identity[i] = (int32_t)i;
-    }
+    fill_constants(engine, bytes, arena);
     engine->seqs = ARENA_NEW(arena, struct attention_seq, replica->max_seqs);
+    engine->last_rows = ARENA_NEW(arena, int32_t, replica->max_seqs);
+    engine->inputs = engine->work[WORK_INPUTS];
+    engine->op_seqs = engine->seqs;
+    engine->op_last_rows = engine->last_rows;
     if (place->experts)
         find_slots(engine, arena);
     engine->pool_row = ARENA_NEW(arena, int64_t, place->group_pools + 1);
@@ -62,6 +84,30 @@ static bool alloc_work(struct engine *engine, struct arena *arena, struct err *e
         engine->blocks = ARENA_NEW(arena, int32_t, batch_most_blocks(place));
     engine->rows = ARENA_NEW(arena, struct sample_row, replica->max_seqs);
     engine->moe_bytes = ARENA_NEW(arena, int64_t, 2 * (int64_t)place->stage_plan->n_ranks);
+    return !dev_remote(engine->dev) || engine_gpu_open(engine, arena, err);
+}
+
+/* What runs on CPUs and not on GPUs yet. */
+static bool check_device(const struct engine *engine, struct err *err)
+{
+    const struct place *place = engine->place;
+    bool experts = engine->model->moe.n > 0;
+
+    if (!dev_remote(engine->dev))
+        return true;
+    if (experts && place->n_groups > 1)
+        return err_at(err, place->stage_plan->pos,
+                "attention_dp is %d with experts, expected 1: rows do not travel between the "
+                "experts of "
+                "GPUs yet; plan with --attention-dp 1, or run it on CPUs",
+                place->n_groups);
+    if (experts && place->experts)
+        return err_at(err, place->stage_plan->pos,
+                "an expert map is given, expected none: GPUs do not choose among replicas of "
+                "experts yet");
+    if (place->split.dtype != DTYPE_BF16 && place->split.dtype != DTYPE_F32)
+        return err_at(err, place->stage_plan->pos, "weights are %s, expected bf16 or f32 on GPUs",
+                dtype_names[place->split.dtype]);
     return true;
 }
 
@@ -75,8 +121,9 @@ bool engine_open(struct engine *engine, const struct place *place,
             .dev = options->dev,
             .meter = options->meter,
             .keep_logits = options->keep_logits,
+            .timed = !dev_remote(options->dev) || options->trace,
     };
-    if (!alloc_work(engine, arena, err)
+    if (!check_device(engine, err) || !alloc_work(engine, arena, err)
             || !kvcache_alloc(&engine->cache, place, options->model, options->dev, arena, err)
             || !load_weights(&engine->weights, place, options->model, options->weights,
                     options->dev, arena, err))
@@ -85,11 +132,12 @@ bool engine_open(struct engine *engine, const struct place *place,
         engine->sampler = sampler_open(options->workload, options->model->vocab, options->dev, err);
         return engine->sampler != NULL;
     }
-    return true;
+    return dev_finish(engine->dev, err);
 }
 
 void engine_close(struct engine *engine)
 {
+    engine_gpu_close(engine);
     sampler_close(engine->sampler);
     engine->sampler = NULL;
 }
@@ -107,6 +155,18 @@ void engine_do(struct engine *engine, const struct op *op, const struct op_args 
     if (op->dim[0] <= 0)
         return;
     op_run(engine->dev, op, args);
+    engine_meter(engine, op);
+}
+
+/* A GPU is waited for: only then is the time until now that of the op. Its failures are looked for behind the step. */
+void engine_meter(struct engine *engine, const struct op *op)
+{
+    struct err ignored = {0};
+
+    if (!engine->timed)
+        return;
+    if (engine->gpu && !dev_finish(engine->dev, &ignored))
+        return;
     meter_op(engine->meter, op);
 }
 
@@ -119,8 +179,11 @@ void engine_all_reduce(struct engine *engine, struct coll *coll, float *data, in
     op.degree = coll_size(coll);
     op.nodes = graph_nodes(&engine->place->split, op.degree);
     op.dim[0] = count * (int64_t)sizeof(float);
-    coll_all_reduce(coll, data, count);
-    meter_op(engine->meter, &op);
+    if (engine->gpu)
+        engine_gpu_all_reduce(engine, coll, data, count);
+    else
+        coll_all_reduce(coll, data, count);
+    engine_meter(engine, &op);
 }
 
 void engine_norm(struct engine *engine, int64_t rows, void *x, const void *residual,
@@ -223,7 +286,7 @@ static void do_attention(struct engine *engine, const struct heads *h,
 
         op.dim[0] = seq->q_len;
         op.dim[1] = visible(layer, seq->q_len, seq->kv_len);
-        args.attention.seqs = seq;
+        args.attention.seqs = &engine->op_seqs[i];
         engine_do(engine, &op, &args);
     }
     if (step->n_decode == 0)
@@ -231,7 +294,7 @@ static void do_attention(struct engine *engine, const struct heads *h,
     op.kind = OP_ATTENTION_DECODE;
     op.dim[0] = step->n_decode;
     op.dim[1] = visible(layer, 1, (step->decode_kv_tokens + step->n_decode - 1) / step->n_decode);
-    args.attention.seqs = engine->seqs;
+    args.attention.seqs = engine->op_seqs;
     args.attention.n_seqs = step->n_decode;
     engine_do(engine, &op, &args);
 }
@@ -316,7 +379,7 @@ static void run_embedding(struct engine *engine)
     engine_do(engine, &op, &args);
 }
 
-void engine_run(struct engine *engine)
+static void run_step(struct engine *engine)
 {
     const struct place *place = engine->place;
     int n = place->piece.end_layer - place->piece.first_layer;
@@ -341,10 +404,40 @@ void engine_run(struct engine *engine)
         engine_head(engine);
 }
 
+void engine_run(struct engine *engine)
+{
+    if (engine->gpu)
+        engine_gpu_run(engine, run_step);
+    else
+        run_step(engine);
+}
+
+float *engine_arrivals(struct engine *engine, int64_t row)
+{
+    void *rows = engine->gpu ? engine_gpu_arrivals(engine) : engine->work[WORK_X];
+
+    return (float *)rows + row * engine->model->hidden;
+}
+
+void engine_arrived(struct engine *engine, int64_t row, int64_t rows)
+{
+    int64_t hidden = engine->model->hidden;
+
+    if (engine->gpu)
+        dev_write(engine->dev, (float *)engine->work[WORK_X] + row * hidden,
+                engine_arrivals(engine, row), rows * hidden * (int64_t)sizeof(float));
+}
+
 void engine_output(struct engine *engine, float *out)
 {
     const float *x = engine->work[WORK_X], *r = engine->work[WORK_R];
     int64_t n = engine->step.rows * engine->model->hidden;
+
+    if (engine->gpu) {
+        dev_add(engine->dev, engine->work[WORK_X], r, n);
+        dev_read(engine->dev, out, x, n * (int64_t)sizeof *out);
+        return;
+    }
 
     for (int64_t i = 0; i < n; i++)
         out[i] = x[i] + r[i];

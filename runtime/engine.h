@@ -40,9 +40,15 @@ struct engine {
     int64_t work_bytes;
     struct attention_seq
             *seqs;      /* one per item, decodes first; rows are in the order of the batch */
-    int32_t *blocks;    /* block tables, where several pools share this group's cache */
-    int64_t *pool_row;  /* [group_pools + 1] where the rows of each pool begin */
-    int64_t *moe_bytes; /* bytes sent and received per rank, in turn */
+    int32_t *last_rows; /* those that yield tokens */
+    int32_t *inputs;    /* what a step is prepared in: WORK_INPUTS, or what is sent there */
+    const struct attention_seq *op_seqs; /* seqs and last_rows as ops see them */
+    const int32_t *op_last_rows;
+    struct engine_gpu *gpu; /* NULL where work is memory of the host */
+    bool timed; /* every op is metered; on a GPU only for traces, where it has to be waited for */
+    int32_t *blocks;            /* block tables, where several pools share this group's cache */
+    int64_t *pool_row;          /* [group_pools + 1] where the rows of each pool begin */
+    int64_t *moe_bytes;         /* bytes sent and received per rank, in turn */
     struct expert_slots *slots; /* by layer of the piece; NULL without an expert map */
     struct sampler *sampler;    /* NULL = greedy */
     struct sample_row *rows;    /* what is drawn from */
@@ -57,6 +63,7 @@ struct engine_options {
     struct dev *dev;
     struct meter *meter;
     bool keep_logits;
+    bool trace; /* the time of every op is wanted, whatever it costs */
 };
 
 /* Allocates and loads. The memory belongs to the device and the arena. */
@@ -68,17 +75,22 @@ void engine_close(struct engine *engine);
 void engine_prepare(struct engine *engine, const struct batch *batch);
 /* Computes it. Stages behind the first find their rows in WORK_X. */
 void engine_run(struct engine *engine);
-/* Last stage: the tokens of the rows that yield one, in order of items. */
-const int32_t *engine_tokens(const struct engine *engine);
+/* Last stage: the tokens of the rows that yield one, in order of items. Waits for a GPU. */
+const int32_t *engine_tokens(struct engine *engine);
 /* Last stage, with keep_logits: row `i` of what was sampled from, [vocab]; rows of parts side by side are put
  * together in out. */
-void engine_logits(const struct engine *engine, int i, float *out);
-/* Other stages: puts the rows to send into out, [rows, hidden]. */
+void engine_logits(struct engine *engine, int i, float *out);
+/* Other stages: puts the rows to send into out, [rows, hidden] of the host. */
 void engine_output(struct engine *engine, float *out);
+/* Where rows from the stage before arrive, memory of the host; engine_arrived when `rows` from `row` on are there. */
+float *engine_arrivals(struct engine *engine, int64_t row);
+void engine_arrived(struct engine *engine, int64_t row, int64_t rows);
 
 /* For the parts of the engine: runs an op, meters it. Nothing when dim[0] is 0. */
 struct op engine_op(const struct engine *engine, enum op_kind kind, enum dtype dtype);
 void engine_do(struct engine *engine, const struct op *op, const struct op_args *args);
+/* `op` has been done since what was metered last. */
+void engine_meter(struct engine *engine, const struct op *op);
 /* x += residual unless that is NULL; out = normed. */
 void engine_norm(struct engine *engine, int64_t rows, void *x, const void *residual,
         const void *gain, void *out);

@@ -1,28 +1,23 @@
 /* The end of the last stage: rows that yield tokens, final norm, head, and the choice. */
 #include <string.h>
 
-#include "runtime/engine.h"
+#include "runtime/engine_gpu.h"
 #include "runtime/sample.h"
 
 /* The last row of every item that yields a token, side by side. */
 static void gather_rows(struct engine *engine)
 {
-    const struct engine_step *step = &engine->step;
-    size_t row_bytes = (size_t)engine->model->hidden * sizeof(float);
-    const char *x = engine->work[WORK_X], *r = engine->work[WORK_R];
-    char *to_x = engine->work[WORK_LAST_X], *to_r = engine->work[WORK_LAST_R];
-    size_t end = 0;
+    int64_t n = engine->step.n_logits, hidden = engine->model->hidden;
+    void **work = engine->work;
 
-    for (int i = 0; i < step->n_items; i++) {
-        end += (size_t)step->items[i].n_tokens;
-        if (!step->items[i].samples)
-            continue;
-        size_t row = end - 1;
-        memcpy(to_x, x + row * row_bytes, row_bytes);
-        memcpy(to_r, r + row * row_bytes, row_bytes);
-        to_x += row_bytes;
-        to_r += row_bytes;
-    }
+    dev_gather(engine->dev, work[WORK_LAST_X], work[WORK_X], engine->op_last_rows, n, hidden);
+    dev_gather(engine->dev, work[WORK_LAST_R], work[WORK_R], engine->op_last_rows, n, hidden);
+}
+
+/* A work buffer as the host reads it. */
+static void *host_copy(struct engine *engine, int buffer, int64_t bytes)
+{
+    return engine->gpu ? engine_gpu_fetch(engine, buffer, bytes) : engine->work[buffer];
 }
 
 static void gather(struct engine *engine, const void *in, int64_t bytes, bool metered)
@@ -32,9 +27,12 @@ static void gather(struct engine *engine, const void *in, int64_t bytes, bool me
     op.degree = coll_size(engine->place->tp_coll);
     op.nodes = graph_nodes(&engine->place->split, op.degree);
     op.dim[0] = bytes;
-    coll_all_gather(engine->place->tp_coll, in, engine->work[WORK_GATHER], bytes);
+    if (engine->gpu)
+        engine_gpu_all_gather(engine, engine->place->tp_coll, in, bytes);
+    else
+        coll_all_gather(engine->place->tp_coll, in, engine->work[WORK_GATHER], bytes);
     if (metered)
-        meter_op(engine->meter, &op);
+        engine_meter(engine, &op);
     else
         meter_mark(engine->meter);
 }
@@ -45,9 +43,11 @@ static void choose(struct engine *engine)
     int64_t rows = engine->step.n_logits;
     int64_t n = coll_size(engine->place->tp_coll);
     int32_t *tokens = engine->work[WORK_SAMPLED];
-    const int32_t *all = engine->work[WORK_GATHER];
 
     gather(engine, tokens, rows * 8, true);
+    const int32_t *all = host_copy(engine, WORK_GATHER, n * rows * 8);
+    if (engine->gpu)
+        tokens = engine->inputs; /* not of the GPU, and read already */
     for (int64_t i = 0; i < rows; i++) {
         float best = 0;
 
@@ -61,14 +61,23 @@ static void choose(struct engine *engine)
             tokens[i] = all[p * 2 * rows + i];
         }
     }
+    if (engine->gpu)
+        dev_write(engine->dev, engine->work[WORK_SAMPLED], tokens, rows * 4);
 }
 
-/* Where row i of the sampled rows lies, over all ranks' parts of the vocabulary. */
-static struct sample_row row_at(const struct engine *engine, int i)
+/* The sampled rows where the host reads them, over all ranks' parts of the vocabulary. */
+static const float *all_logits(struct engine *engine)
+{
+    int64_t bytes = engine->step.n_logits * engine->model->vocab * (int64_t)sizeof(float);
+
+    return host_copy(engine, engine->place->split.tp > 1 ? WORK_GATHER : WORK_LOGITS, bytes);
+}
+
+/* Where row i of them lies. */
+static struct sample_row row_at(const struct engine *engine, const float *logits, int i)
 {
     int parts = engine->place->split.tp;
     int64_t each = engine->model->vocab / parts;
-    const float *logits = engine->work[parts > 1 ? WORK_GATHER : WORK_LOGITS];
 
     return (struct sample_row){
             .logits = logits + i * each,
@@ -80,19 +89,22 @@ static struct sample_row row_at(const struct engine *engine, int i)
 static void draw(struct engine *engine)
 {
     const struct engine_step *step = &engine->step;
-    int32_t *tokens = engine->work[WORK_SAMPLED];
+    int32_t *tokens = engine->gpu ? engine->inputs : engine->work[WORK_SAMPLED];
+    const float *logits = all_logits(engine);
     int n = 0;
 
     for (int i = 0; i < step->n_items; i++) {
         if (!step->items[i].samples)
             continue;
-        struct sample_row row = row_at(engine, n);
+        struct sample_row row = row_at(engine, logits, n);
 
         row.seed = step->items[i].seed;
         row.position = step->items[i].start + step->items[i].n_tokens;
         engine->rows[n++] = row;
     }
     sampler_draw(engine->sampler, tokens, engine->rows, n);
+    if (engine->gpu)
+        dev_write(engine->dev, engine->work[WORK_SAMPLED], tokens, n * (int64_t)sizeof *tokens);
 }
 
 void engine_head(struct engine *engine)
@@ -122,7 +134,7 @@ void engine_head(struct engine *engine)
         if (place->split.tp > 1)
             gather(engine, work[WORK_LOGITS], rows * vocab * 4, true);
         draw(engine);
-        meter_op(engine->meter, &sample);
+        engine_meter(engine, &sample);
         return;
     }
     engine_do(engine, &sample,
@@ -137,14 +149,14 @@ void engine_head(struct engine *engine)
         gather(engine, work[WORK_LOGITS], rows * vocab * 4, false);
 }
 
-const int32_t *engine_tokens(const struct engine *engine)
+const int32_t *engine_tokens(struct engine *engine)
 {
-    return engine->work[WORK_SAMPLED];
+    return host_copy(engine, WORK_SAMPLED, 4 * (int64_t)engine->step.n_logits);
 }
 
-void engine_logits(const struct engine *engine, int i, float *out)
+void engine_logits(struct engine *engine, int i, float *out)
 {
-    struct sample_row row = row_at(engine, i);
+    struct sample_row row = row_at(engine, all_logits(engine), i);
     int64_t each = engine->model->vocab / row.parts;
 
     for (int p = 0; p < row.parts; p++)

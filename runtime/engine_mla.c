@@ -109,7 +109,7 @@ static void attend(struct engine *engine, const struct mla *m, const struct laye
     for (int i = step->n_decode; i < step->n_items; i++) {
         op.dim[0] = engine->seqs[i].q_len;
         op.dim[1] = engine->seqs[i].kv_len;
-        args.mla.seqs = &engine->seqs[i];
+        args.mla.seqs = &engine->op_seqs[i];
         engine_do(engine, &op, &args);
     }
     if (step->n_decode == 0)
@@ -117,7 +117,7 @@ static void attend(struct engine *engine, const struct mla *m, const struct laye
     op.kind = OP_MLA_DECODE;
     op.dim[0] = step->n_decode;
     op.dim[1] = (step->decode_kv_tokens + step->n_decode - 1) / step->n_decode;
-    args.mla.seqs = engine->seqs;
+    args.mla.seqs = engine->op_seqs;
     args.mla.n_seqs = step->n_decode;
     engine_do(engine, &op, &args);
 }

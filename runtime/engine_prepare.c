@@ -1,7 +1,7 @@
 /* What this rank does of a batch: the items of its group's pools, their rows, slots and block tables. */
 #include <string.h>
 
-#include "runtime/engine.h"
+#include "runtime/engine_gpu.h"
 
 /* Slots in the cache of the item's rows. */
 static void fill_slots(int32_t *slots, int32_t *positions, const struct batch_item *item,
@@ -60,7 +60,7 @@ static void add_item(
 {
     struct engine_step *step = &engine->step;
     int64_t most = engine->place->max_rows;
-    int32_t *positions = (int32_t *)engine->work[WORK_INPUTS] + most, *slots = positions + most;
+    int32_t *positions = engine->inputs + most, *slots = positions + most;
 
     fill_slots(
             slots + step->rows, positions + step->rows, item, blocks, engine->cache.block_tokens);
@@ -71,7 +71,8 @@ static void add_item(
             .blocks = blocks,
     };
     step->rows += item->n_tokens;
-    step->n_logits += item->samples;
+    if (item->samples)
+        engine->last_rows[step->n_logits++] = (int32_t)step->rows - 1;
     step->decode_kv_tokens += item->decode ? item->start + 1 : 0;
     step->prefill_rows += item->decode ? 0 : item->n_tokens;
 }
@@ -102,6 +103,7 @@ void engine_prepare(struct engine *engine, const struct batch *batch)
     }
     while (pool < place->group_pools)
         engine->pool_row[++pool] = step->rows;
-    memcpy(engine->work[WORK_INPUTS], batch->tokens + share.token,
-            sizeof *batch->tokens * (size_t)step->rows);
+    memcpy(engine->inputs, batch->tokens + share.token, sizeof *batch->tokens * (size_t)step->rows);
+    if (engine->gpu)
+        engine_gpu_send(engine);
 }

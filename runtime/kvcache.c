@@ -38,10 +38,12 @@ bool kvcache_alloc(struct kvcache *out, const struct place *place, const struct 
         if (!layer->k || (!layer->v && !latent))
             return err_context(err, "KV cache of layer %d (%lld blocks)",
                     place->piece.first_layer + (int)i, (long long)place->kv_blocks);
+        out->bytes += latent ? each : 2 * each;
+        if (dev_remote(dev))
+            continue; /* nothing is paid at first use */
         dev_parallel(dev, touch, &(struct span){layer->k, each});
         if (layer->v)
             dev_parallel(dev, touch, &(struct span){layer->v, each});
-        out->bytes += latent ? each : 2 * each;
     }
     return true;
 }

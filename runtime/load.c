@@ -4,7 +4,9 @@
  */
 #include "runtime/load.h"
 
+#include <pthread.h>
 #include <stdatomic.h>
+#include <stdlib.h>
 
 #include "core/log.h"
 #include "runtime/load_layers.h"
@@ -103,12 +105,38 @@ static void cut_copies(struct load *load)
 }
 
 struct work {
+    struct dev *dev;
+    pthread_mutex_t sending; /* a GPU takes one copy at a time */
     const struct load *list;
     const struct weights *from;
     atomic_int_least64_t next;
     atomic_bool failed;
     struct err err; /* of the first thread that failed */
 };
+
+static bool copy_slice(struct work *work, const struct load_copy *copy, void *to, struct err *err)
+{
+    return copy->step > 0 ? weights_copy_turned(
+                   to, copy->dtype, work->from, copy->name, copy->slice, copy->step, err)
+                          : weights_copy(to, copy->dtype, work->from, copy->name, copy->slice, err);
+}
+
+/* Memory that the host cannot write gets a copy of what was made in some that it can. */
+static bool copy_through_host(struct work *work, const struct load_copy *copy, struct err *err)
+{
+    int64_t bytes = load_copy_bytes(copy);
+    void *memory = malloc((size_t)bytes + 1);
+    bool ok = memory ? copy_slice(work, copy, memory, err)
+                     : err_set(err, ERR_ENV, "no memory for a piece of the weights");
+
+    if (ok) {
+        pthread_mutex_lock(&work->sending);
+        dev_write(work->dev, copy->to, memory, bytes);
+        pthread_mutex_unlock(&work->sending);
+    }
+    free(memory);
+    return ok;
+}
 
 static void work_off(void *arg, int part, int parts)
 {
@@ -124,10 +152,8 @@ static void work_off(void *arg, int part, int parts)
         if (i >= work->list->n)
             return;
         const struct load_copy *copy = &work->list->items[i];
-        bool ok = copy->step > 0 ? weights_copy_turned(copy->to, copy->dtype, work->from,
-                          copy->name, copy->slice, copy->step, &err)
-                                 : weights_copy(copy->to, copy->dtype, work->from, copy->name,
-                                         copy->slice, &err);
+        bool ok = dev_remote(work->dev) ? copy_through_host(work, copy, &err)
+                                        : copy_slice(work, copy, copy->to, &err);
         if (!ok && !atomic_exchange(&work->failed, true))
             work->err = err;
     }
@@ -137,7 +163,7 @@ bool load_weights(struct rank_weights *out, const struct place *place, const str
         const struct weights *from, struct dev *dev, struct arena *arena, struct err *err)
 {
     struct load load = {.place = place, .model = model, .arena = arena};
-    struct work work = {.list = &load, .from = from};
+    struct work work = {.dev = dev, .list = &load, .from = from};
 
     *out = (struct rank_weights){0};
     if (!alloc_layers(out, &load, dev, err))
@@ -147,10 +173,12 @@ bool load_weights(struct rank_weights *out, const struct place *place, const str
     if (!prepare_ends(out, &load, dev, err))
         return false;
     cut_copies(&load);
+    pthread_mutex_init(&work.sending, NULL);
     dev_parallel(dev, work_off, &work);
+    pthread_mutex_destroy(&work.sending);
     if (atomic_load(&work.failed)) {
         *err = work.err;
         return false;
     }
-    return true;
+    return dev_finish(dev, err);
 }

@@ -173,9 +173,9 @@ int64_t pipe_recv_rows(struct pipe *pipe, struct engine *engine)
         op.nodes = place_apart(place->plan, place->rank,
                 before->ranks[g * before->tp + place->tp_rank % before->tp]);
         op.dim[0] = graph_boundary_bytes(engine->model, &place->split, part.rows);
-        coll_recv(place->replica_coll,
-                (float *)engine->work[WORK_X] + part.row * engine->model->hidden, op.dim[0], from,
-                TAG_ROWS);
+        coll_recv(
+                place->replica_coll, engine_arrivals(engine, part.row), op.dim[0], from, TAG_ROWS);
+        engine_arrived(engine, part.row, part.rows);
         meter_op(engine->meter, &op);
     }
     return began < 0 ? clock_now_ns() : began;

@@ -5,9 +5,13 @@
 #include "core/clock.h"
 #include "core/log.h"
 #include "core/sched_route.h"
+#include "core/spec/cluster.h"
 #include "core/str.h"
+#include "kernels/dev_cuda.h"
 #include "runtime/figures.h"
 #include "runtime/host.h"
+
+const char *const run_device_names[] = {"auto", "cpu", "cuda", NULL};
 
 /* Everything of a rank that must be closed again. */
 struct rank {
@@ -63,6 +67,12 @@ static double rank_bytes(const struct place *place, const struct model *model)
            + (double)place->kv_blocks * (double)block;
 }
 
+static bool on_gpu(const struct place *place, const struct runtime_options *o)
+{
+    return o->device == RUN_CUDA
+           || (o->device == RUN_AS_PLANNED && place->stage_plan->device == DEVICE_CUDA);
+}
+
 /* What a rank needs, and what its host has. */
 struct demand {
     double need, free;
@@ -73,7 +83,9 @@ static bool check_memory(const struct place *place, const struct runtime_options
         struct ranks *ranks, struct arena *arena, struct err *err)
 {
     int n = ranks_count(ranks);
-    struct demand mine = {rank_bytes(place, o->model), (double)host_free_bytes()};
+    /* A GPU says itself what it lacks. */
+    struct demand mine = {
+            on_gpu(place, o) ? 0 : rank_bytes(place, o->model), (double)host_free_bytes()};
     struct demand *all = ARENA_NEW(arena, struct demand, n),
                   *host = ARENA_NEW(arena, struct demand, n);
     char a[32], b[32];
@@ -138,8 +150,26 @@ static bool open_weights(struct rank *r, const struct runtime_options *o, struct
     return r->weights != NULL;
 }
 
+/* The GPUs of a host are dealt out in order of rank; where there are fewer, ranks share them. */
+static bool choose_gpu(struct dev_options *out, struct ranks *ranks, struct err *err)
+{
+    int n = 0, before = 0, rank = ranks_rank(ranks);
+
+    if (!dev_cuda_count(&n, err))
+        return false;
+    if (n == 0)
+        return err_set(err, ERR_ENV,
+                "the plan runs on GPUs and there is none here: run it on CPUs with --device cpu");
+    for (int r = 0; r < rank; r++)
+        before += ranks_host(ranks, r) == ranks_host(ranks, rank);
+    out->gpu = true;
+    out->gpu_index = before % n;
+    return true;
+}
+
 /* --isa is for all stages. */
-static bool open_device(struct rank *r, const struct runtime_options *o, struct err *err)
+static bool open_device(
+        struct rank *r, const struct runtime_options *o, struct ranks *ranks, struct err *err)
 {
     const struct plan_stage *stage = r->place.stage_plan;
     bool planned = o->isa == ISA_AUTO && stage->isa != ISA_AUTO;
@@ -151,6 +181,8 @@ static bool open_device(struct rank *r, const struct runtime_options *o, struct 
             .deterministic = o->plan->deterministic,
     };
 
+    if (on_gpu(&r->place, o) && !choose_gpu(&options, ranks, err))
+        return false;
     r->dev = dev_host_open(&options, &why);
     if (!r->dev && planned)
         return err_at(err, stage->pos, "rank %d: %s", r->place.rank, why.text);
@@ -177,7 +209,8 @@ static bool open_engine(
             .weights = r->weights,
             .dev = r->dev,
             .meter = &r->meter,
-            .keep_logits = o->keep_logits};
+            .keep_logits = o->keep_logits,
+            .trace = o->trace_events > 0};
     int64_t began = clock_now_ns();
 
     if (!meter_open(&r->meter, step_bound(o), o->trace_events, err)
@@ -201,7 +234,7 @@ static bool open_rank(struct rank *r, const struct runtime_options *o, struct ra
     find_cpus(&r->place, ranks, arena);
     ranks_phase(ranks, "loading the weights");
     if (!ranks_agree(ranks, check_memory(&r->place, o, ranks, arena, err), err)
-            || !ranks_agree(ranks, open_weights(r, o, err) && open_device(r, o, err), err)
+            || !ranks_agree(ranks, open_weights(r, o, err) && open_device(r, o, ranks, err), err)
             || !ranks_agree(ranks, open_engine(r, o, arena, err), err)
             || !ranks_agree(ranks, place_connect(&r->place, arena, err), err))
         return false;
@@ -211,11 +244,11 @@ static bool open_rank(struct rank *r, const struct runtime_options *o, struct ra
     route_requests(r->route, o->requests, o->plan);
     r->output_route = ARENA_NEW(arena, int, o->requests->n);
     route_outputs(r->output_route, o->requests, o->plan, r->route);
-    return ranks_agree(ranks,
-            pipe_open(&r->pipe, &r->place, arena, err)
-                    && serve_open(&r->serve, o, &r->engine, &r->pipe, r->route, r->output_route,
-                            arena, err),
-            err);
+    bool opened = pipe_open(&r->pipe, &r->place, arena, err)
+                  && serve_open(&r->serve, o, &r->engine, &r->pipe, r->route, r->output_route,
+                          arena, err);
+    r->serve.ranks = ranks;
+    return ranks_agree(ranks, opened, err);
 }
 
 static void close_rank(struct rank *r)

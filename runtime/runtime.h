@@ -11,6 +11,13 @@
 #include "kernels/dev.h"
 #include "models/model.h"
 
+enum run_device {
+    RUN_AS_PLANNED,
+    RUN_CPU,
+    RUN_CUDA
+};
+extern const char *const run_device_names[]; /* "auto", "cpu", "cuda"; NULL-terminated */
+
 struct runtime_options {
     const struct plan *plan;
     const struct model *model;
@@ -22,6 +29,7 @@ struct runtime_options {
     uint64_t seed;
     int warmup_steps; /* run before the clock starts; 0 = the default, 4; negative = none */
     enum dev_isa isa;
+    int device; /* enum run_device: where all stages run, whatever the plan says */
     const int32_t *const *prompts; /* token ids per request, or NULL = request_token */
     bool keep_tokens;              /* rank 0 gets every request's tokens in the result */
     bool keep_logits;              /* ... and the logits of each sampled row, f32 (tests) */

@@ -127,6 +127,17 @@ static void finish_stage(struct serve *s, const struct batch *batch)
         pipe_send_result(s->pipe, engine_tokens(s->engine), step->n_logits);
 }
 
+/* A GPU that failed gives no more results: the job ends, and says why. */
+static void check_device(const struct serve *s)
+{
+    struct err err = {0};
+
+    if (dev_finish(s->engine->dev, &err))
+        return;
+    log_line(LOG_ERROR, "rank %d: %s", s->place->rank, err.text);
+    ranks_abort(s->ranks, ERR_ENV);
+}
+
 /* This rank's stage on one batch. */
 static void run_stage(struct serve *s, const struct batch *batch)
 {
@@ -143,6 +154,7 @@ static void run_stage(struct serve *s, const struct batch *batch)
     serve_take_caches(s, batch);
     engine_run(s->engine);
     finish_stage(s, batch);
+    check_device(s);
     meter_mark(s->meter);
     if (batch->head->what != BATCH_STEP)
         return;

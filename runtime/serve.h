@@ -18,6 +18,7 @@ struct serve {
     struct engine *engine;
     struct pipe *pipe;
     struct meter *meter;
+    struct ranks *ranks;      /* of the job, to end it with */
     int64_t start_ns, end_ns; /* of the run, clock; end of the last result on the leader */
     int64_t idle_since_ns;
     struct batch inbox; /* ranks that follow */

@@ -13,6 +13,9 @@ static const char *const isa_names[] = {"auto", "portable", "avx2", "avx512", NU
 static const char *const dtype_names_here[] = {
         "plan", "f32", "bf16", "f16", "f8", "f8_block", NULL};
 
+/* As cluster.h numbers them. */
+static const char *const device_names[] = {"cpu", "cuda", NULL};
+
 #define AT(member) offsetof(struct plan_stage, member)
 static const struct conf_field stage_fields[] = {
         {"first_layer", CONF_INT, AT(first_layer), .required = true, .min = 0, .max = 65535,
@@ -32,6 +35,8 @@ static const struct conf_field stage_fields[] = {
                 .help = "of its weights; plan: that of all stages"},
         {"kv_dtype", CONF_ENUM, AT(kv_dtype), .names = dtype_names_here, .def = "plan",
                 .help = "of its KV cache, likewise"},
+        {"device", CONF_ENUM, AT(device), .names = device_names, .def = "cpu",
+                .help = "what a device of that kind is; cuda: a GPU, one for each rank"},
         {"isa", CONF_ENUM, AT(isa), .names = isa_names, .def = "auto",
                 .help = "cpu: instruction set of the kernels, where kinds of CPU stand side by "
                         "side"},

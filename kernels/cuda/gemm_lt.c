@@ -1,13 +1,15 @@
 /*
  * cuBLASLt thinks in columns: row-major y[m, n] is column-major [n, m] with leading dimension ldy, so the
- * product asked for is w x^T with w transposed. The algorithm that its heuristic names for a shape is kept:
- * asking takes longer than a small product.
+ * product asked for is w x^T with w transposed. The fastest of the algorithms that its heuristic names for a shape is
+ * kept: asking takes longer than a small product, and its first answer is not always the best.
  *
  * The library is opened by name when the first product needs it, so that the module loads without it.
  */
 #include "kernels/cuda/gemm.h"
 
 #include <dlfcn.h>
+#include <math.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -19,11 +21,14 @@
 
 #define WORKSPACE_BYTES (INT64_C(32) << 20)
 #define MOST_SHAPES     512
+#define CANDIDATES      8
+#define TRIES           3
 
 /* NAME(function without the prefix cublasLt): one line for each function that is used. */
 #define FUNCTIONS(NAME)                \
     NAME(Create)                       \
     NAME(Destroy)                      \
+    NAME(GetVersion)                   \
     NAME(Matmul)                       \
     NAME(MatmulAlgoGetHeuristic)       \
     NAME(MatmulDescCreate)             \
@@ -58,8 +63,8 @@ struct cuda_gemm {
     struct library lt;
     cublasLtHandle_t handle;
     void *workspace;
-    void *narrow; /* x as bf16 */
-    int64_t narrow_bytes;
+    cudaEvent_t begin, end;
+    char version[32];
     struct known known[MOST_SHAPES];
     int n_known;
 };
@@ -110,7 +115,12 @@ static const char *prepare(struct cuda_gemm *gemm)
     const char *why = load(&gemm->lt);
     if (why != NULL)
         return why;
+    size_t version = gemm->lt.GetVersion();
+    snprintf(gemm->version, sizeof gemm->version, "cuBLASLt %zu.%zu.%zu", version / 10000,
+            version / 100 % 100, version % 100);
     LT_TRY(gemm, Create, &gemm->handle);
+    if (cudaEventCreate(&gemm->begin) != cudaSuccess || cudaEventCreate(&gemm->end) != cudaSuccess)
+        return "the events that time algorithms could not be made";
     if (cudaMalloc(&gemm->workspace, WORKSPACE_BYTES) != cudaSuccess)
         return "not enough GPU memory for the 32 MiB workspace of cuBLASLt";
     return NULL;
@@ -133,7 +143,10 @@ void cuda_gemm_close(struct cuda_gemm *gemm)
     if (gemm->handle != NULL)
         gemm->lt.Destroy(gemm->handle);
     cudaFree(gemm->workspace);
-    cudaFree(gemm->narrow);
+    if (gemm->begin != NULL)
+        cudaEventDestroy(gemm->begin);
+    if (gemm->end != NULL)
+        cudaEventDestroy(gemm->end);
     if (gemm->lt.handle != NULL)
         dlclose(gemm->lt.handle);
     free(gemm);
@@ -185,74 +198,109 @@ static void forget(struct cuda_gemm *gemm, struct product *p)
         gemm->lt.MatmulDescDestroy(p->desc);
 }
 
-/* Points *out at the algorithm of a shape, asking the heuristic once for each. */
-static const char *choose(const cublasLtMatmulAlgo_t **out, struct cuda_gemm *gemm,
-        struct product *p, const struct shape *s)
+/* A product as one call wants it. */
+struct request {
+    const struct shape *shape;
+    const struct gemm_args *args;
+    const void *x; /* in the type of the weights */
+    cudaStream_t stream;
+};
+
+static const char *start(struct cuda_gemm *gemm, const struct product *p, const struct request *r,
+        const cublasLtMatmulAlgo_t *algorithm)
 {
+    const float one = 1, zero = 0;
+    const struct gemm_args *a = r->args;
+    LT_TRY(gemm, Matmul, gemm->handle, p->desc, &one, a->w, p->w, r->x, p->x, &zero, a->y, p->y,
+            a->y, p->y, algorithm, gemm->workspace, WORKSPACE_BYTES, r->stream);
+    return NULL;
+}
+
+/* Milliseconds of TRIES products, the first left out; infinite when it cannot run. */
+static float time_algorithm(struct cuda_gemm *gemm, const struct product *p,
+        const struct request *r, const cublasLtMatmulAlgo_t *algorithm)
+{
+    float ms = 0;
+    bool ok = start(gemm, p, r, algorithm) == NULL
+              && cudaEventRecord(gemm->begin, r->stream) == cudaSuccess;
+    for (int i = 0; ok && i < TRIES; i++)
+        ok = start(gemm, p, r, algorithm) == NULL;
+    ok = ok && cudaEventRecord(gemm->end, r->stream) == cudaSuccess
+         && cudaEventSynchronize(gemm->end) == cudaSuccess
+         && cudaEventElapsedTime(&ms, gemm->begin, gemm->end) == cudaSuccess;
+    return ok ? ms : INFINITY;
+}
+
+/* While the stream records a graph nothing can be timed. */
+static bool can_time(cudaStream_t stream)
+{
+    enum cudaStreamCaptureStatus status = cudaStreamCaptureStatusActive;
+    return cudaStreamIsCapturing(stream, &status) == cudaSuccess
+           && status == cudaStreamCaptureStatusNone;
+}
+
+static int fastest(struct cuda_gemm *gemm, const struct product *p, const struct request *r,
+        const cublasLtMatmulHeuristicResult_t *found, int n)
+{
+    float least = INFINITY;
+    int best = 0;
+    for (int i = 0; n > 1 && i < n; i++) {
+        float ms = time_algorithm(gemm, p, r, &found[i].algo);
+        if (ms < least) {
+            least = ms;
+            best = i;
+        }
+    }
+    return best;
+}
+
+/* Points *out at the algorithm of a shape, asking and timing once for each. */
+static const char *choose(const cublasLtMatmulAlgo_t **out, struct cuda_gemm *gemm,
+        struct product *p, const struct request *r)
+{
+    const struct shape *s = r->shape;
     for (int i = 0; i < gemm->n_known; i++) {
         if (memcmp(&gemm->known[i].shape, s, sizeof *s) == 0) {
             *out = &gemm->known[i].algorithm;
             return NULL;
         }
     }
-    cublasLtMatmulHeuristicResult_t best;
+    cublasLtMatmulHeuristicResult_t found[CANDIDATES];
     uint64_t bytes = WORKSPACE_BYTES;
-    int found = 0;
+    int n = 0;
     LT_TRY(gemm, MatmulPreferenceCreate, &p->preference);
     LT_TRY(gemm, MatmulPreferenceSetAttribute, p->preference,
             CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, &bytes, sizeof bytes);
     LT_TRY(gemm, MatmulAlgoGetHeuristic, gemm->handle, p->desc, p->w, p->x, p->y, p->y,
-            p->preference, 1, &best, &found);
-    if (found == 0) {
+            p->preference, can_time(r->stream) ? CANDIDATES : 1, found, &n);
+    if (n == 0) {
         snprintf(text, sizeof text, "cuBLASLt knows no algorithm for m=%lld n=%lld k=%lld",
                 (long long)s->m, (long long)s->n, (long long)s->k);
         return text;
     }
     struct known *slot = &gemm->known[gemm->n_known < MOST_SHAPES ? gemm->n_known++ : 0];
-    *slot = (struct known){*s, best.algo};
+    *slot = (struct known){*s, found[fastest(gemm, p, r, found, n)].algo};
     *out = &slot->algorithm;
     return NULL;
 }
 
-/* x as bf16, packed; the room only grows. */
-static const char *narrow(
-        struct cuda_gemm *gemm, const struct op *op, const struct gemm_args *args, void *stream)
-{
-    int64_t bytes = 2 * op->dim[0] * op->dim[2];
-    if (bytes > gemm->narrow_bytes) {
-        cudaFree(gemm->narrow);
-        gemm->narrow_bytes = 0;
-        if (cudaMalloc(&gemm->narrow, (size_t)bytes) != cudaSuccess) {
-            gemm->narrow = NULL;
-            return "not enough GPU memory for the bf16 copy of the activations";
-        }
-        gemm->narrow_bytes = bytes;
-    }
-    cuda_to_bf16(gemm->narrow, args->x, op->dim[0], op->dim[2], args->ldx, stream);
-    return NULL;
-}
-
-static const char *multiply(struct cuda_gemm *gemm, struct product *p, const struct shape *s,
-        const struct gemm_args *args, cudaStream_t stream)
+static const char *multiply(struct cuda_gemm *gemm, struct product *p, const struct request *r)
 {
     const cublasLtMatmulAlgo_t *algorithm = NULL;
-    const char *why = describe(gemm, p, s, args->bias);
+    const char *why = describe(gemm, p, r->shape, r->args->bias);
     if (why == NULL)
-        why = choose(&algorithm, gemm, p, s);
-    if (why != NULL)
-        return why;
-    const float one = 1, zero = 0;
-    const void *x = s->dtype == DTYPE_BF16 ? gemm->narrow : (const void *)args->x;
-    LT_TRY(gemm, Matmul, gemm->handle, p->desc, &one, args->w, p->w, x, p->x, &zero, args->y, p->y,
-            args->y, p->y, algorithm, gemm->workspace, WORKSPACE_BYTES, stream);
-    return NULL;
+        why = choose(&algorithm, gemm, p, r);
+    return why != NULL ? why : start(gemm, p, r, algorithm);
 }
 
-const char *cuda_gemm_run(
-        struct cuda_gemm *gemm, const struct op *op, const struct gemm_args *args, void *stream)
+const char *cuda_gemm_version(const struct cuda_gemm *gemm)
 {
-    if (op->dtype != DTYPE_BF16 && op->dtype != DTYPE_F32)
-        return "products on this device take f32 and bf16 weights";
+    return gemm->version;
+}
+
+const char *cuda_gemm_run(struct cuda_gemm *gemm, const struct cuda_on *on, const struct op *op,
+        const struct gemm_args *args)
+{
     struct shape s;
     memset(&s, 0, sizeof s); /* padding is compared too */
     s.m = op->dim[0];
@@ -262,14 +310,17 @@ const char *cuda_gemm_run(
     s.ldy = args->ldy;
     s.dtype = (int)op->dtype;
     s.has_bias = args->bias != NULL;
+    struct request r = {&s, args, args->x, (cudaStream_t)on->stream};
     if (op->dtype == DTYPE_BF16) {
+        void *narrow = on->room(on->self, CUDA_ROOM_NARROW, 2 * s.m * s.k);
+        if (narrow == NULL)
+            return "not enough GPU memory for the bf16 copy of the activations";
+        cuda_to_bf16(on, narrow, args->x, s.m, s.k, args->ldx);
         s.ldx = s.k;
-        const char *why = narrow(gemm, op, args, stream);
-        if (why != NULL)
-            return why;
+        r.x = narrow;
     }
     struct product product = {0};
-    const char *why = multiply(gemm, &product, &s, args, (cudaStream_t)stream);
+    const char *why = multiply(gemm, &product, &r);
     forget(gemm, &product);
     return why;
 }

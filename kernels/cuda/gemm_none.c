@@ -1,4 +1,4 @@
-/* A build without the headers of cuBLASLt: the module has no products. */
+/* A build without the headers of cuBLASLt: the module computes products itself. */
 #include "kernels/cuda/gemm.h"
 
 #include <stddef.h>
@@ -14,12 +14,18 @@ void cuda_gemm_close(struct cuda_gemm *gemm)
     (void)gemm;
 }
 
-const char *cuda_gemm_run(
-        struct cuda_gemm *gemm, const struct op *op, const struct gemm_args *args, void *stream)
+const char *cuda_gemm_version(const struct cuda_gemm *gemm)
 {
     (void)gemm;
+    return "none";
+}
+
+const char *cuda_gemm_run(struct cuda_gemm *gemm, const struct cuda_on *on, const struct op *op,
+        const struct gemm_args *args)
+{
+    (void)gemm;
+    (void)on;
     (void)op;
     (void)args;
-    (void)stream;
     return "this build has no cuBLASLt";
 }

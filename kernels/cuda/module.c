@@ -4,33 +4,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include <cuda_runtime_api.h>
+#include "kernels/cuda/context.h"
 
-#include "kernels/cuda/gemm.h"
-#include "kernels/cuda/launch.h"
-
-struct cuda_context {
-    int device;
-    cudaStream_t stream;
-    cudaEvent_t marks[2];
-    struct cuda_gemm *gemm; /* opened by the first product */
+struct cuda_graph {
+    cudaGraph_t graph;
+    cudaGraphExec_t executable;
 };
-
-static _Thread_local char text[512];
-
-static const char *failed(const char *what, cudaError_t error)
-{
-    snprintf(text, sizeof text, "%s: %s", what, cudaGetErrorString(error));
-    return text;
-}
-
-/* Returns the reason from the function it stands in. */
-#define CUDA_TRY(call)                    \
-    do {                                  \
-        cudaError_t error_ = (call);      \
-        if (error_ != cudaSuccess)        \
-            return failed(#call, error_); \
-    } while (0)
 
 static const char *count_devices(int *n)
 {
@@ -38,7 +17,7 @@ static const char *count_devices(int *n)
     cudaError_t error = cudaGetDeviceCount(n);
     if (error == cudaErrorNoDevice)
         return NULL; /* a driver without a GPU */
-    return error == cudaSuccess ? NULL : failed("looking for GPUs", error);
+    return error == cudaSuccess ? NULL : cuda_failed("looking for GPUs", error);
 }
 
 static const char *describe(struct cuda_device_info *out, int device)
@@ -54,28 +33,10 @@ static const char *describe(struct cuda_device_info *out, int device)
     return NULL;
 }
 
-static const char *prepare(struct cuda_context *context)
-{
-    CUDA_TRY(cudaSetDevice(context->device));
-    CUDA_TRY(cudaStreamCreateWithFlags(&context->stream, cudaStreamNonBlocking));
-    for (int i = 0; i < 2; i++)
-        CUDA_TRY(cudaEventCreate(&context->marks[i]));
-    return NULL;
-}
-
 static void close_context(struct cuda_context *context)
 {
-    if (context == NULL)
-        return;
-    cudaSetDevice(context->device);
-    cuda_gemm_close(context->gemm);
-    for (int i = 0; i < 2; i++) {
-        if (context->marks[i] != NULL)
-            cudaEventDestroy(context->marks[i]);
-    }
-    if (context->stream != NULL)
-        cudaStreamDestroy(context->stream);
-    free(context);
+    if (context != NULL)
+        cuda_context_close(context);
 }
 
 static const char *open_context(struct cuda_context **out, int device)
@@ -84,12 +45,21 @@ static const char *open_context(struct cuda_context **out, int device)
     if (context == NULL)
         return "not enough memory";
     context->device = device;
-    const char *why = prepare(context);
+    const char *why = cuda_context_prepare(context);
     if (why != NULL) {
         close_context(context);
         return why;
     }
     *out = context;
+    return NULL;
+}
+
+static const char *available(struct cuda_context *context, int64_t *bytes)
+{
+    size_t here = 0, all = 0;
+    CUDA_TRY(cudaSetDevice(context->device));
+    CUDA_TRY(cudaMemGetInfo(&here, &all));
+    *bytes = (int64_t)here;
     return NULL;
 }
 
@@ -104,6 +74,7 @@ static const char *allocate(struct cuda_context *context, void **out, int64_t by
 static void release(struct cuda_context *context, void *memory)
 {
     cudaSetDevice(context->device);
+    cudaStreamSynchronize(context->stream);
     cudaFree(memory);
 }
 
@@ -135,7 +106,8 @@ static const char *poll_context(struct cuda_context *context, bool *idle)
 {
     cudaError_t error = cudaStreamQuery(context->stream);
     *idle = error == cudaSuccess;
-    return error == cudaSuccess || error == cudaErrorNotReady ? NULL : failed("the stream", error);
+    return error == cudaSuccess || error == cudaErrorNotReady ? NULL
+                                                              : cuda_failed("the stream", error);
 }
 
 static void *stream_of(struct cuda_context *context)
@@ -158,68 +130,76 @@ static const char *elapsed(struct cuda_context *context, double *us)
     return NULL;
 }
 
-static const char *run_gemm(
-        struct cuda_context *context, const struct op *op, const struct op_args *args)
+static const char *add(struct cuda_context *context, float *y, const float *x, int64_t n)
 {
-    const char *why = NULL;
-    if (context->gemm == NULL)
-        context->gemm = cuda_gemm_open(&why);
-    return context->gemm == NULL ? why
-                                 : cuda_gemm_run(context->gemm, op, &args->gemm, context->stream);
-}
-
-static const char *not_here(const struct op *op)
-{
-    snprintf(text, sizeof text, "op kind %d is not built for GPUs yet", (int)op->kind);
-    return text;
-}
-
-static const char *run(
-        struct cuda_context *context, const struct op *op, const struct op_args *args)
-{
-    if (op->dim[0] <= 0)
-        return NULL;
-    switch (op->kind) {
-    case OP_GEMM:
-    case OP_LM_HEAD:
-        return run_gemm(context, op, args);
-    case OP_RMSNORM:
-        cuda_rmsnorm(op, &args->rmsnorm, context->stream);
-        break;
-    case OP_ACTIVATION:
-        cuda_activation(op, &args->activation, context->stream);
-        break;
-    case OP_ROPE:
-        if (op->dtype != DTYPE_BF16 && op->dtype != DTYPE_F32)
-            return "the cache on this device is f32 or bf16";
-        cuda_rope(op, &args->rope, context->stream);
-        break;
-    case OP_ATTENTION_PREFILL:
-    case OP_ATTENTION_DECODE:
-    case OP_ROUTER:
-    case OP_PERMUTE:
-    case OP_EXPERT_GEMM:
-    case OP_COMBINE:
-    case OP_EMBEDDING:
-    case OP_SAMPLE:
-    case OP_COPY:
-    case OP_MLA_PREFILL:
-    case OP_MLA_DECODE:
-    case OP_MLA_ROPE:
-    case OP_MOE:
-    case OP_MLA_MODULE_PREFILL:
-    case OP_MLA_MODULE_DECODE:
-    case OP_ALL_REDUCE:
-    case OP_ALL_GATHER:
-    case OP_REDUCE_SCATTER:
-    case OP_ALL_TO_ALL:
-    case OP_SEND_RECV:
-    case OP_BROADCAST:
-    case OP_KIND_COUNT:
-        return not_here(op);
-    }
+    cuda_add(&context->on, y, x, n);
     CUDA_TRY(cudaGetLastError());
     return NULL;
+}
+
+static const char *gather(struct cuda_context *context, float *out, const float *x,
+        const int32_t *rows, int64_t n, int64_t cols)
+{
+    cuda_gather(&context->on, out, x, rows, n, cols);
+    CUDA_TRY(cudaGetLastError());
+    return NULL;
+}
+
+/* Relaxed: other threads of the process may allocate meanwhile. */
+static const char *record(struct cuda_context *context)
+{
+    CUDA_TRY(cudaStreamBeginCapture(context->stream, cudaStreamCaptureModeRelaxed));
+    context->recording = true;
+    return NULL;
+}
+
+static void forget(struct cuda_graph *graph)
+{
+    if (graph == NULL)
+        return;
+    if (graph->executable != NULL)
+        cudaGraphExecDestroy(graph->executable);
+    if (graph->graph != NULL)
+        cudaGraphDestroy(graph->graph);
+    free(graph);
+}
+
+static const char *instantiate(struct cuda_context *context, struct cuda_graph *graph)
+{
+    CUDA_TRY(cudaStreamEndCapture(context->stream, &graph->graph));
+    CUDA_TRY(cudaGraphInstantiate(&graph->executable, graph->graph, 0));
+    return NULL;
+}
+
+static const char *recorded(struct cuda_context *context, struct cuda_graph **out)
+{
+    struct cuda_graph *graph = calloc(1, sizeof *graph);
+    context->recording = false;
+    if (graph == NULL)
+        return "not enough memory";
+    const char *why = instantiate(context, graph);
+    if (why != NULL) {
+        forget(graph);
+        return why;
+    }
+    *out = graph;
+    return NULL;
+}
+
+static const char *replay(struct cuda_context *context, struct cuda_graph *graph)
+{
+    CUDA_TRY(cudaGraphLaunch(graph->executable, context->stream));
+    return NULL;
+}
+
+static const char *products(struct cuda_context *context)
+{
+    static _Thread_local char shown[320];
+    struct cuda_gemm *gemm = cuda_context_gemm(context);
+    if (gemm != NULL)
+        return cuda_gemm_version(gemm);
+    snprintf(shown, sizeof shown, "kernels of this module: %s", context->why_no_gemm);
+    return shown;
 }
 
 const struct cuda_module shardwright_cuda = {
@@ -228,14 +208,23 @@ const struct cuda_module shardwright_cuda = {
         .describe = describe,
         .open = open_context,
         .close = close_context,
+        .available = available,
         .allocate = allocate,
         .release = release,
         .upload = upload,
         .download = download,
+        .stage = cuda_context_stage,
         .synchronize = synchronize,
         .poll = poll_context,
         .stream = stream_of,
         .mark = mark,
         .elapsed = elapsed,
-        .run = run,
+        .run = cuda_context_run,
+        .add = add,
+        .gather = gather,
+        .record = record,
+        .recorded = recorded,
+        .replay = replay,
+        .forget = forget,
+        .products = products,
 };

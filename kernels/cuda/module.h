@@ -9,10 +9,11 @@
 
 #include "kernels/op_table.h"
 
-#define CUDA_MODULE_VERSION 1
+#define CUDA_MODULE_VERSION 2
 #define CUDA_MODULE_SYMBOL  "shardwright_cuda"
 
 struct cuda_context; /* a device and one stream on it */
+struct cuda_graph;   /* ops that were recorded, to be started at once */
 
 struct cuda_device_info {
     char name[256];
@@ -27,11 +28,14 @@ struct cuda_module {
     const char *(*describe)(struct cuda_device_info *out, int device);
     const char *(*open)(struct cuda_context **out, int device);
     void (*close)(struct cuda_context *context);
+    const char *(*available)(struct cuda_context *context, int64_t *bytes);
     const char *(*allocate)(struct cuda_context *context, void **out, int64_t bytes); /* zeroed */
     void (*release)(struct cuda_context *context, void *memory);
     const char *(*upload)(struct cuda_context *context, void *to, const void *from, int64_t bytes);
     const char *(*download)(
             struct cuda_context *context, void *to, const void *from, int64_t bytes);
+    /* In the order of the stream, without waiting; `from` may change when this returns. */
+    const char *(*stage)(struct cuda_context *context, void *to, const void *from, int64_t bytes);
     /* All work that was started has ended; errors of it show here. */
     const char *(*synchronize)(struct cuda_context *context);
     /* The same without waiting. */
@@ -43,6 +47,18 @@ struct cuda_module {
     /* Starts an op; returns before it has run. */
     const char *(*run)(
             struct cuda_context *context, const struct op *op, const struct op_args *args);
+    /* y += x; out[i] = x[rows[i]] of n rows of cols floats. Start like ops. */
+    const char *(*add)(struct cuda_context *context, float *y, const float *x, int64_t n);
+    const char *(*gather)(struct cuda_context *context, float *out, const float *x,
+            const int32_t *rows, int64_t n, int64_t cols);
+    /* Between record and recorded, ops are kept instead of started. Each must have run before, so that the memory it
+     * works in is there. */
+    const char *(*record)(struct cuda_context *context);
+    const char *(*recorded)(struct cuda_context *context, struct cuda_graph **out);
+    const char *(*replay)(struct cuda_context *context, struct cuda_graph *graph);
+    void (*forget)(struct cuda_graph *graph);
+    /* What computes large products: "cuBLASLt 13.0", or "kernels of this module: " and why. */
+    const char *(*products)(struct cuda_context *context);
 };
 
 extern const struct cuda_module shardwright_cuda;

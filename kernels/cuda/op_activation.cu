@@ -2,6 +2,7 @@
 #include <cuda_runtime.h>
 
 #include "kernels/cuda/launch.h"
+#include "kernels/cuda/start.cuh"
 
 namespace
 {
@@ -48,10 +49,9 @@ bool aligned(const void *p)
 } // namespace
 
 extern "C" void cuda_activation(
-        const struct op *op, const struct activation_args *args, void *stream)
+        const struct cuda_on *on, const struct op *op, const struct activation_args *args)
 {
     int64_t n = op->dim[1];
-    auto on = static_cast<cudaStream_t>(stream);
     bool by_four = n % 4 == 0 && args->ldx % 4 == 0 && aligned(args->x) && aligned(args->out);
     for (int64_t row = 0; row < op->dim[0]; row += most_rows) {
         int64_t rows = op->dim[0] - row < most_rows ? op->dim[0] - row : most_rows;
@@ -60,9 +60,7 @@ extern "C" void cuda_activation(
         int64_t threads = by_four ? n / 4 : n;
         dim3 grid(static_cast<unsigned>((threads + block_threads - 1) / block_threads),
                 static_cast<unsigned>(rows));
-        if (by_four)
-            activation_4<<<grid, block_threads, 0, on>>>(x, args->ldx, out, n);
-        else
-            activation_1<<<grid, block_threads, 0, on>>>(x, args->ldx, out, n);
+        start({on->stream, grid, block_threads}, by_four ? activation_4 : activation_1, x,
+                args->ldx, out, n);
     }
 }

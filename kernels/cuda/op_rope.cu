@@ -5,6 +5,7 @@
 
 #include "kernels/cuda/launch.h"
 #include "kernels/cuda/reduce.cuh"
+#include "kernels/cuda/start.cuh"
 
 namespace
 {
@@ -63,12 +64,62 @@ __global__ void __launch_bounds__(block_threads)
         store(cache, a.cache.dtype, at + i, x[i]);
 }
 
+// The rotated pair i of neighbours in x.
+__device__ float2 rotated(const struct mla_rope_args &a, int64_t row, const float *x, int i)
+{
+    float sine, cosine;
+    sincosf(static_cast<float>(a.positions[row]) * a.inv_freq[i], &sine, &cosine);
+    return make_float2((x[2 * i] * cosine - x[2 * i + 1] * sine) * a.rope_scale,
+            (x[2 * i + 1] * cosine + x[2 * i] * sine) * a.rope_scale);
+}
+
+// Block y < heads rotates one head's query; the last one norms and stores the latent row.
+__global__ void __launch_bounds__(block_threads)
+        rope_latent(struct mla_rope_args a, int heads, int rank, int width, int nope)
+{
+    int64_t row = blockIdx.x;
+    int head = static_cast<int>(blockIdx.y);
+    if (head < heads) {
+        float *q = a.q + row * a.ldq + static_cast<int64_t>(head) * (nope + width) + nope;
+        for (int i = static_cast<int>(threadIdx.x); i < width / 2; i += block_threads) {
+            float2 pair = rotated(a, row, q, i);
+            q[2 * i] = pair.x;
+            q[2 * i + 1] = pair.y;
+        }
+        return;
+    }
+    const float *latent = a.latent + row * a.ldl;
+    int64_t at = static_cast<int64_t>(a.slots[row]) * (rank + width);
+    float squares = 0.0f;
+    for (int i = static_cast<int>(threadIdx.x); i < rank; i += block_threads)
+        squares += latent[i] * latent[i];
+    float factor = rsqrtf(block_sum(squares) / static_cast<float>(rank) + a.eps);
+    for (int i = static_cast<int>(threadIdx.x); i < rank; i += block_threads)
+        store(a.cache.k, a.cache.dtype, at + i, latent[i] * factor * a.gain[i]);
+    for (int i = static_cast<int>(threadIdx.x); i < width / 2; i += block_threads) {
+        float2 pair = rotated(a, row, latent + rank, i);
+        store(a.cache.k, a.cache.dtype, at + rank + 2 * i, pair.x);
+        store(a.cache.k, a.cache.dtype, at + rank + 2 * i + 1, pair.y);
+    }
+}
+
 } // namespace
 
-extern "C" void cuda_rope(const struct op *op, const struct rope_args *args, void *stream)
+extern "C" void cuda_mla_rope(
+        const struct cuda_on *on, const struct op *op, const struct mla_rope_args *args)
+{
+    int heads = static_cast<int>(op->dim[1]);
+    dim3 grid(static_cast<unsigned>(op->dim[0]), static_cast<unsigned>(heads + 1));
+    start({on->stream, grid, block_threads}, rope_latent, *args, heads,
+            static_cast<int>(op->dim[2]), static_cast<int>(op->dim[3]),
+            static_cast<int>(op->dim[4]));
+}
+
+extern "C" void cuda_rope(
+        const struct cuda_on *on, const struct op *op, const struct rope_args *args)
 {
     int heads = static_cast<int>(op->dim[1]), kv_heads = static_cast<int>(op->dim[2]);
     dim3 grid(static_cast<unsigned>(op->dim[0]), static_cast<unsigned>(heads + 2 * kv_heads));
-    rope<<<grid, block_threads, 0, static_cast<cudaStream_t>(stream)>>>(
-            *args, heads, kv_heads, static_cast<int>(op->dim[3]));
+    start({on->stream, grid, block_threads}, rope, *args, heads, kv_heads,
+            static_cast<int>(op->dim[3]));
 }

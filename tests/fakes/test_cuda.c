@@ -40,6 +40,67 @@ static void memory_ops_and_times(void **state)
     arena_free(&arena);
 }
 
+static struct dev *open_gpu(void)
+{
+    struct err err = {0};
+    struct dev *dev =
+            dev_host_open(&(struct dev_options){.threads = 1, .first_cpu = -1, .gpu = true}, &err);
+    if (dev == NULL)
+        fail_msg("%s", err.text);
+    return dev;
+}
+
+static void a_device_reaches_memory_of_a_gpu(void **state)
+{
+    (void)state;
+    struct err err = {0};
+    struct dev *dev = open_gpu();
+    const float rows[6] = {1, 2, 3, 4, 5, 6};
+    const int32_t wanted[2] = {2, 0};
+    float out[4] = {0};
+    float *memory = dev_alloc(dev, sizeof rows, &err), *to = dev_alloc(dev, sizeof out, &err);
+    int32_t *at = dev_alloc(dev, sizeof wanted, &err);
+    assert_true(dev_remote(dev));
+    assert_int_equal(dev_allocated(dev), sizeof rows + sizeof out + sizeof wanted);
+    dev_write(dev, memory, rows, sizeof rows);
+    dev_write(dev, at, wanted, sizeof wanted);
+    dev_gather(dev, to, memory, at, 2, 2);
+    dev_add(dev, to, to, 4);
+    dev_read(dev, out, to, sizeof out);
+    assert_true(out[0] == 10 && out[1] == 12 && out[2] == 2 && out[3] == 4);
+    dev_record(dev);
+    struct dev_graph *graph = dev_recorded(dev);
+    assert_non_null(graph);
+    dev_replay(dev, graph);
+    dev_forget(dev, graph);
+    dev_free(dev, to);
+    assert_true(dev_finish(dev, &err));
+    dev_close(dev);
+}
+
+static void the_first_failure_of_a_gpu_stays(void **state)
+{
+    (void)state;
+    struct err err = {0};
+    struct dev *dev = open_gpu();
+    struct op op = {OP_RMSNORM, DTYPE_F32, 1, 1, {1, 8}};
+    struct op_args args = {0};
+    float value = 1;
+    float *memory = dev_alloc(dev, sizeof value, &err);
+    *failure = "an illegal address";
+    op_run(dev, &op, &args);
+    *failure = "not asked any more";
+    op_run(dev, &op, &args);
+    dev_read(dev, &value, memory, sizeof value);
+    assert_true(value == 0);
+    assert_false(dev_finish(dev, &err));
+    assert_int_equal(err.kind, ERR_ENV);
+    assert_string_equal(
+            err.text, "rmsnorm f32 m=1 n=8 residual=0 threads=1 busy=1: GPU: an illegal address");
+    *failure = NULL;
+    dev_close(dev);
+}
+
 static void a_gpu_that_is_not_there(void **state)
 {
     (void)state;
@@ -87,6 +148,8 @@ int main(void)
     }
     const struct CMUnitTest tests[] = {
             cmocka_unit_test(memory_ops_and_times),
+            cmocka_unit_test(a_device_reaches_memory_of_a_gpu),
+            cmocka_unit_test(the_first_failure_of_a_gpu_stays),
             cmocka_unit_test(a_gpu_that_is_not_there),
             cmocka_unit_test(failures_name_what_was_wanted),
     };
