@@ -20,7 +20,7 @@ struct plan_stage {
     int tp, ep, attention_dp, threads;
     const char *kind;    /* device kind */
     int dtype, kv_dtype; /* enum stage_dtype; most plans have one for all: plan_stage_dtype */
-    int device; /* what a device of the kind is: enum device_type of cluster.h */
+    int device;          /* what a device of the kind is: enum device_type of cluster.h */
     int isa; /* cpu: instruction set of the kernels, as enum dev_isa; 0 = the best there is */
     const int *ranks; /* n_ranks world ranks; dp group g holds ranks[g*tp .. g*tp+tp) */
     int n_ranks;
