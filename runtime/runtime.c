@@ -11,6 +11,9 @@
 #include "runtime/figures.h"
 #include "runtime/host.h"
 
+/* Beside a GPU. */
+#define HOST_THREADS 8
+
 const char *const run_device_names[] = {"auto", "cpu", "cuda", NULL};
 
 /* Everything of a rank that must be closed again. */
@@ -164,6 +167,9 @@ static bool choose_gpu(struct dev_options *out, struct ranks *ranks, struct err 
         before += ranks_host(ranks, r) == ranks_host(ranks, rank);
     out->gpu = true;
     out->gpu_index = before % n;
+    /* Threads of the host only make weights and draw tokens. */
+    out->threads = HOST_THREADS;
+    out->first_cpu = -1;
     return true;
 }
 
