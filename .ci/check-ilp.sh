@@ -24,6 +24,6 @@ for row in $(tr '\n' ' ' <<ROWS | grep -oE 'ilp_add_row\([^;]*' | grep -oE '"[a-
 $(cat planner/*.c)
 ROWS
 ); do
-    grep -q "\`$row[\`_]" "$doc" || { echo "$doc: the row $row of a program is not in it"; bad=1; }
+    grep -q "\`${row}[\`_]" "$doc" || { echo "$doc: the row $row of a program is not in it"; bad=1; }
 done
 exit $bad
