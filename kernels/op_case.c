@@ -134,7 +134,7 @@ static int activations_of(struct activations out[2], const struct op_case *c)
     } else if (c->op.kind == OP_PERMUTE) {
         read = a->permute.x;
     }
-    if (read)
+    if (read) // NOLINTNEXTLINE(performance-no-int-to-ptr): takes const away
         out[n++] = (struct activations){(float *)(uintptr_t)read, dim[0], width};
     return n;
 }

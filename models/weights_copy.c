@@ -57,7 +57,7 @@ static void make(void *out, enum dtype to, const struct named *t, int64_t first,
         random_bf16(out, &t->random, first, n);
         return;
     }
-    for (char *at = out; n > 0; at += PART * dtype_bytes(to), first += PART, n -= PART) {
+    for (char *at = out; n > 0; at += (int64_t)PART * dtype_bytes(to), first += PART, n -= PART) {
         int64_t m = n < PART ? n : PART;
         random_f32(wide, &t->random, first, m);
         convert(file, held, (const char *)wide, DTYPE_F32, m);

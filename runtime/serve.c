@@ -40,6 +40,8 @@ static bool open_leader(struct serve *s, struct arena *arena, struct err *err)
             continue;
         mine[n++] = i;
         s->produced[i] = ARENA_NEW(arena, int32_t, requests->items[i].output_len);
+        /* Touched now, so that serving does not wait for pages and memory stays as it is. */
+        memset(s->produced[i], 0, sizeof(int32_t) * (size_t)requests->items[i].output_len);
         s->records[i] = (struct run_request){
                 .request = i,
                 .replica = s->place->replica,

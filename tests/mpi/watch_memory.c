@@ -10,7 +10,7 @@ static void sample(struct watch_memory *w)
 {
     if (w->n == WATCH_MEMORY_SAMPLES) {
         w->n /= 2;
-        for (int i = 0; i < w->n; i++) {
+        for (int64_t i = 0; i < w->n; i++) {
             w->at_s[i] = w->at_s[2 * i];
             w->bytes[i] = w->bytes[2 * i];
         }

@@ -12,6 +12,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "core/half.h"
 #include "core/log.h"
 #include "runtime/runtime.h"
 #include "tests/reference/fixture.h"
@@ -183,7 +184,7 @@ static bool same_bits(const struct fixture *f, float *const *a, float *const *b)
 {
     for (int64_t i = 0; i < f->requests.n; i++)
         for (int64_t at = 0; at < f->requests.items[i].output_len * f->model.vocab; at++)
-            if (memcmp(&a[i][at], &b[i][at], sizeof(float)) != 0)
+            if (half_bits(a[i][at]) != half_bits(b[i][at]))
                 return false;
     return true;
 }
