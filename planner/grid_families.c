@@ -161,7 +161,8 @@ static void make_axis(
         struct arena *arena, struct axis *axis, const struct grid_axis *shape, struct distinct *all)
 {
     int64_t *values = all->values;
-    qsort(values, (size_t)all->n, sizeof *values, by_i64);
+    if (all->n > 0)
+        qsort(values, (size_t)all->n, sizeof *values, by_i64);
     axis->values = values;
     axis->unordered = shape->unordered;
     for (int64_t i = 0; i < all->n; i++)

@@ -21,7 +21,7 @@ static void repeat(struct requests *out, const struct requests *from, const stru
     for (int r = 0; r < plan->n_replicas; r++) {
         int64_t here = (int64_t)plan->replicas[r].max_seqs * plan->replicas[r].in_flight;
         places += here;
-        counted += here > 2 * LEAST_COUNTED ? here / 2 : LEAST_COUNTED;
+        counted += here > INT64_C(2) * LEAST_COUNTED ? here / 2 : LEAST_COUNTED;
     }
     *out = *from;
     out->n = 2 * places + counted;

@@ -83,8 +83,12 @@ static void measure_requests(struct runtime_result *out, const struct collected 
     struct plan_figures *m = &out->measured;
     struct summary sum;
 
-    for (int64_t i = options->requests->n_warm; i < n - options->requests->n_cool; i++)
-        add_request(&s, &from->records[i], options->workload);
+    int64_t finished = 0;
+    for (int64_t i = 0; i < n; i++) {
+        finished += from->records[i].finish_ns >= 0;
+        if (i >= options->requests->n_warm && i < n - options->requests->n_cool)
+            add_request(&s, &from->records[i], options->workload);
+    }
     for (int r = 0; r < from->n_ranks; r++) {
         const struct rank_report *report = &from->ranks[r].report;
         int64_t bytes = report->weight_bytes + report->kv_bytes + report->work_bytes;
@@ -96,7 +100,7 @@ static void measure_requests(struct runtime_result *out, const struct collected 
         out->load_s = fmax(out->load_s, report->load_s);
     }
     out->n_requests = n;
-    out->n_finished = s.n;
+    out->n_finished = finished;
     out->n_preemptions = s.preemptions;
     out->n_reused_tokens = s.reused;
     out->n_refused_full = s.refused_full;
