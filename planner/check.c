@@ -8,7 +8,7 @@
 
 #include "core/str.h"
 #include "models/graph.h"
-#include "planner/planner.h"
+#include "planner/check_said.h"
 
 struct checker {
     const struct plan *plan;
@@ -120,15 +120,7 @@ static bool check_dtypes(struct checker *c, int r, int s, const struct plan_repl
 static bool check_memory(struct checker *c, int r, int s, const struct plan_replica *replica,
         const struct plan_stage *stage)
 {
-    struct split split = {.tp = stage->tp,
-            .ep = stage->ep,
-            .attention_dp = stage->attention_dp,
-            .threads = stage->threads,
-            .busy = 1,
-            .dtype = plan_stage_dtype(c->plan, stage),
-            .kv_dtype = plan_stage_kv_dtype(c->plan, stage),
-            .deterministic = c->plan->deterministic,
-            .mtp = c->plan->mtp_layers};
+    struct split split = check_split(c->plan, stage);
     if (!graph_legal(c->model, &split, c->err))
         return err_context(c->err, "replica %d stage %d", r, s);
     struct piece piece = {stage->first_layer, stage->end_layer};
@@ -244,7 +236,7 @@ bool plan_check(const struct plan *plan, const struct model *model, const struct
                     plan->n_ranks, rank);
             goto done;
         }
-    ok = check_figures(plan, err);
+    ok = check_figures(plan, err) && check_said(plan, model, cluster, err);
 done:
     arena_free(&arena);
     return ok;
