@@ -52,6 +52,8 @@ bool pace_simulate(struct simulate_result *out, const struct plan *plan,
         if (!requests_pace(&requests, per_s, err) || !simulate_run(out, &sim, arena, err))
             return false;
         if (holds(out, input->workload, per_s)) {
+            /* What was good stays the same share. */
+            out->figures.goodput_requests_per_s *= per_s / out->figures.requests_per_s;
             out->figures.requests_per_s = per_s;
             break;
         }
