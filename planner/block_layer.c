@@ -305,30 +305,41 @@ static bool add_run(struct block_sharding *out, double *chain, struct layers *l,
     return show_ways(&out->ways, &b, table, arena, err);
 }
 
-bool block_shard_layers(struct block_sharding *out, struct cost_model *costs, int kind,
-        const struct split *split, struct piece piece, const struct step_shape *shape,
-        int64_t room_bytes, struct arena *arena, struct err *err)
+/* All layers of the piece, run by run; the ways of the longest run are told. */
+static bool chain_layers(struct block_sharding *out, double *chain, struct layers *l,
+        struct piece piece, struct arena *arena, struct err *err)
 {
-    struct layers l = {cost_model_of(costs), costs, kind, cost_priced_split(costs, kind, split),
-            shape, room_bytes};
-    double chain[N_STATES * N_STATES];
     const char *most = NULL;
     int longest = 0;
-    *out = (struct block_sharding){
-            .known = l.model->mla.kv_rank == 0 && split->tp > 1 && shape->decode_batch > 0};
-    for (int i = 0; i < N_STATES * N_STATES; i++)
-        chain[i] = i % (N_STATES + 1) == 0 ? 0 : HUGE_VAL;
-    for (int at = piece.first_layer; out->known && at < piece.end_layer;) {
+    for (int at = piece.first_layer; at < piece.end_layer;) {
         int end = at + 1;
-        while (end < piece.end_layer && alike(&l.model->layers[at], &l.model->layers[end]))
+        while (end < piece.end_layer && alike(&l->model->layers[at], &l->model->layers[end]))
             end++;
-        if (!add_run(out, chain, &l, at, end, arena, err))
+        if (!add_run(out, chain, l, at, end, arena, err))
             return false;
         most = end - at > longest ? out->ways : most;
         longest = end - at > longest ? end - at : longest;
         at = end;
     }
     out->ways = most;
+    return true;
+}
+
+bool block_shard_layers(struct block_sharding *out, const struct block_stage *stage,
+        struct arena *arena, struct err *err)
+{
+    struct layers l = {cost_model_of(stage->costs), stage->costs, stage->kind,
+            cost_priced_split(stage->costs, stage->kind, &stage->split), stage->shape,
+            stage->room_bytes};
+    double chain[N_STATES * N_STATES];
+    *out = (struct block_sharding){
+            .known = l.model->mla.kv_rank == 0 && l.split.tp > 1 && l.shape->decode_batch > 0};
+    if (!out->known)
+        return true;
+    for (int i = 0; i < N_STATES * N_STATES; i++)
+        chain[i] = i % (N_STATES + 1) == 0 ? 0 : HUGE_VAL;
+    if (!chain_layers(out, chain, &l, stage->piece, arena, err))
+        return false;
     /* Whole rows come in, and go out. */
     out->best_us = HUGE_VAL;
     for (int t = 0; t < N_STATES; t++)

@@ -21,9 +21,17 @@ struct block_sharding {
     const char *ways;            /* of the best, in the layers there are most of */
 };
 
-/* A step of decodes. room_bytes: memory of a rank that whole weights of each layer may take besides. */
-MUST_CHECK bool block_shard_layers(struct block_sharding *out, struct cost_model *costs, int kind,
-        const struct split *split, struct piece piece, const struct step_shape *shape,
-        int64_t room_bytes, struct arena *arena, struct err *err);
+/* A step of decodes on the layers of a stage. */
+struct block_stage {
+    struct cost_model *costs;
+    int kind;
+    struct split split;
+    struct piece piece;
+    const struct step_shape *shape;
+    int64_t room_bytes; /* of a rank, that whole weights of each layer may take besides */
+};
+
+MUST_CHECK bool block_shard_layers(struct block_sharding *out, const struct block_stage *stage,
+        struct arena *arena, struct err *err);
 
 #endif

@@ -34,8 +34,8 @@ bool explain_sharding(struct plan *plan, const struct finalist *chosen, const st
     int64_t room = solve->input->cluster->kinds[kind].memory_bytes * stage->threads
                    - stage->weight_bytes - stage->kv_bytes - stage->work_bytes;
     room = room > 0 ? room / (piece.end_layer - piece.first_layer) : 0;
-    bool ok = block_shard_layers(
-            &found, solve->costs, kind, &split, piece, &shape, room, &scratch, err);
+    const struct block_stage question = {solve->costs, kind, split, piece, &shape, room};
+    bool ok = block_shard_layers(&found, &question, &scratch, err);
     if (ok && found.known && replica->role != ROLE_PREFILL)
         plan->why.sharding = (struct plan_sharding){.replica = r,
                 .stage = at,

@@ -155,6 +155,14 @@ static const struct split four = {.tp = 4,
         .dtype = DTYPE_BF16,
         .kv_dtype = DTYPE_BF16};
 
+static bool shard(struct block_sharding *found, struct cost_model *costs,
+        const struct step_shape *shape, int64_t room_bytes, struct arena *arena)
+{
+    struct err err = {0};
+    const struct block_stage stage = {costs, 0, four, {0, 6}, shape, room_bytes};
+    return block_shard_layers(found, &stage, arena, &err);
+}
+
 /* What the runtime executes costs here what the steps of a plan cost. */
 static void the_executed_ways_cost_what_a_step_does(void **unused)
 {
@@ -164,7 +172,6 @@ static void the_executed_ways_cost_what_a_step_does(void **unused)
     open_layer(&f, &costs, 5e9);
     for (int64_t seqs = 4; seqs <= 256; seqs *= 4) {
         struct block_sharding found;
-        struct err err = {0};
         const struct step_shape shape = {.tokens = seqs,
                 .group_tokens = seqs,
                 .decode_batch = seqs,
@@ -175,8 +182,7 @@ static void the_executed_ways_cost_what_a_step_does(void **unused)
         struct cost_meetings meetings;
         cost_part(&two, &meetings, costs, 0, &four, (struct piece){1, 3}, &shape);
         cost_part(&three, &meetings, costs, 0, &four, (struct piece){1, 4}, &shape);
-        assert_true(block_shard_layers(
-                &found, costs, 0, &four, (struct piece){0, 6}, &shape, 0, &f.arena, &err));
+        assert_true(shard(&found, costs, &shape, 0, &f.arena));
         assert_true(fabs(found.executed_us - 6 * (three.us - two.us)) < 1e-6 * found.executed_us);
         assert_true(found.best_us <= found.executed_us * (1 + 1e-9));
         arena_free(&f.arena);
@@ -203,14 +209,12 @@ static void slow_links_are_left_idle(void **unused)
         f.links[0].latency_us = slow ? 1e5 : 0;
         cost_close(costs);
         costs = cost_open(&f.model, &f.cluster, NULL, 0, &err);
-        assert_true(block_shard_layers(&found, costs, 0, &four, (struct piece){0, 6}, &shape,
-                INT64_C(1) << 40, &f.arena, &err));
+        assert_true(shard(&found, costs, &shape, INT64_C(1) << 40, &f.arena));
         assert_true((strstr(found.ways, "qkv of own rows") != NULL) == (slow != 0));
         if (slow)
             assert_true(found.best_us < 0.2 * found.executed_us);
         /* No room: whole weights do not fit, and qkv stays split. */
-        assert_true(block_shard_layers(
-                &found, costs, 0, &four, (struct piece){0, 6}, &shape, 0, &f.arena, &err));
+        assert_true(shard(&found, costs, &shape, 0, &f.arena));
         assert_null(strstr(found.ways, "qkv of own rows"));
         cost_close(costs);
         arena_free(&f.arena);
