@@ -18,6 +18,7 @@
 #include "core/log.h"
 #include "db/check_store.h"
 #include "db/profile_store.h"
+#include "kernels/dev_cuda.h"
 #include "planner/deal.h"
 #include "planner/lookup.h"
 #include "profiler/profiler.h"
@@ -115,15 +116,18 @@ static bool read_inputs(struct profile_request *request, struct cluster *cluster
     return true;
 }
 
-/* What is measured: every CPU kind, or the one that was asked for. Recordings hold one kind. */
+/* What is measured: every kind whose devices are here, or the one that was asked for. Recordings hold one kind. */
 static bool find_targets(struct profiler_target **out, int *n, const struct cluster *cluster,
         const struct options *options, struct cli *cli)
 {
-    int kept = 0, first = 0;
-    *n = profiler_targets(out, cluster, cli->arena);
+    int kept = 0, first = 0, gpus = 0;
+    struct err none = {0};
+    bool any = dev_cuda_count(&gpus, &none) && gpus > 0;
+    *n = profiler_targets(out, cluster, any || options->replay, cli->arena);
     if (*n == 0)
         return err_set(cli->err, ERR_INPUT,
-                "%s: no node of cluster %s has devices of type cpu: this build measures those only",
+                "%s: no node of cluster %s has devices of type cpu, and there is no GPU here: "
+                "measure on a machine that has what the cluster is made of",
                 options->cluster, cluster->name);
     for (int t = 0; t < *n; t++) {
         struct profiler_target target = (*out)[t];
@@ -134,8 +138,9 @@ static bool find_targets(struct profiler_target **out, int *n, const struct clus
         (*out)[kept++] = target;
     }
     if (kept == 0)
-        return err_set(cli->err, ERR_INPUT, "%s: no CPU kind with machines is named \"%s\", %s is",
-                options->cluster, options->kind, (*out)[0].kind->name);
+        return err_set(cli->err, ERR_INPUT,
+                "%s: no kind that can be measured here is named \"%s\", %s is", options->cluster,
+                options->kind, (*out)[0].kind->name);
     *n = (options->record || options->replay) ? 1 : kept;
     return true;
 }
@@ -144,6 +149,15 @@ static bool find_targets(struct profiler_target **out, int *n, const struct clus
 static bool check_machine(const struct profiler_target *target, struct err *err)
 {
     long cores = sysconf(_SC_NPROCESSORS_ONLN);
+    int gpus = 0;
+    if (target->layout.gpu && !dev_cuda_count(&gpus, err))
+        return false;
+    if (target->layout.gpu && target->layout.devices > gpus)
+        return err_at(err, target->node->pos,
+                "node %s has %d GPUs, this machine has %d: correct the file, or measure on a "
+                "machine "
+                "that has them",
+                target->node->name, target->layout.devices, gpus);
     if (target->layout.devices > cores)
         return err_at(err, target->node->pos,
                 "node %s has %d devices, this machine has %ld cores: correct the file "

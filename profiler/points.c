@@ -341,7 +341,7 @@ bool points_of(struct points *out, const struct profile_request *request, struct
     struct profiler_target *targets;
 
     *out = (struct points){0};
-    if (!filled.target && profiler_targets(&targets, filled.cluster, arena) > 0)
+    if (!filled.target && profiler_targets(&targets, filled.cluster, false, arena) > 0)
         filled.target = &targets[0];
     if (!check_request(&filled, err))
         return false;

@@ -231,7 +231,7 @@ bool profiler_run(struct profile_summary *summary, const struct profile_request 
     struct session session = {0};
     struct profile_request filled = *request;
     struct profiler_target *targets;
-    if (!filled.target && profiler_targets(&targets, filled.cluster, &arena) > 0)
+    if (!filled.target && profiler_targets(&targets, filled.cluster, false, &arena) > 0)
         filled.target = &targets[0];
     struct work work = {.points = &points, .request = &filled, .sink = sink, .summary = summary};
     bool leads = ranks_rank(ranks) == 0;

@@ -61,9 +61,9 @@ struct profiler_target {
     const struct cluster_node *node; /* the first of its nodes of that size */
     struct source_layout layout;
 };
-/* The CPU kinds of the cluster that have machines, in its order; ranks are numbered kind by kind. */
-int profiler_targets(
-        struct profiler_target **out, const struct cluster *cluster, struct arena *arena);
+/* The kinds of the cluster that have machines, in its order, those of GPUs if wanted; ranks are numbered kind by kind. */
+int profiler_targets(struct profiler_target **out, const struct cluster *cluster, bool gpus,
+        struct arena *arena);
 /* Machine of each rank of the targets, counted in the order of the cluster's nodes; returns the ranks. */
 int profiler_machines(int **out, const struct profiler_target *targets, int n,
         const struct cluster *cluster, struct arena *arena);

@@ -17,7 +17,8 @@
 #include "profiler/source_group.h"
 
 enum {
-    SHORT_US = 20, /* ops shorter than this are timed several at a time */
+    GPU_SAMPLE_US = 2000, /* a row of launches this long hides what waiting for it takes */
+    SHORT_US = 20,        /* ops shorter than this are timed several at a time */
     SAMPLE_US = 60,
     MOST_REPEATS = 200
 };
@@ -65,7 +66,10 @@ static bool use_threads(struct host *host, int threads, struct err *err)
     host->dev = NULL;
     struct dev_options options = {.threads = threads,
             .first_cpu = (ranks_rank(host->ranks) - host->groups.layout.first)
-                         % host->groups.layout.devices * threads};
+                         % host->groups.layout.devices * threads,
+            .gpu = host->groups.layout.gpu,
+            .gpu_index = (ranks_rank(host->ranks) - host->groups.layout.first)
+                         % host->groups.layout.devices};
     host->dev = dev_host_open(&options, err);
     host->threads = threads;
     return host->dev != NULL;
@@ -79,6 +83,15 @@ static void run_once(struct host *host)
         coll_case_run(&host->exchange);
 }
 
+/* The work of a GPU has ended; a failure is told when the next op is prepared. */
+static void finish(struct host *host)
+{
+    struct err kept = {0};
+
+    if (host->compute && !dev_finish(host->dev, &kept))
+        err_clear(&kept);
+}
+
 /* One run on every rank that takes part; the time of the slowest, the same on all. */
 static double warm_up_once(struct host *host)
 {
@@ -87,6 +100,7 @@ static double warm_up_once(struct host *host)
         coll_barrier(host->together);
         int64_t begin = clock_now_ns();
         run_once(host);
+        finish(host);
         us = (double)(clock_now_ns() - begin) * 1e-3;
     }
     return ranks_max(host->ranks, us);
@@ -138,6 +152,8 @@ static bool open_case(struct host *host, struct err *err)
     close_case(host);
     if (!use_threads(host, op->degree, err))
         return false;
+    if (!dev_finish(host->dev, err))
+        return false;
     host->compute = op_case_open(host->dev, op, source_cold_bytes(local), 1, err);
     return host->compute != NULL;
 }
@@ -155,6 +171,9 @@ static bool do_begin(struct host *host, const struct op *op, struct err *err)
     host->stirs = ok && host->compute && op_case_stir(host->compute);
     if (ok && host->compute && us < SHORT_US && !host->stirs)
         host->repeats = us * MOST_REPEATS < SAMPLE_US ? MOST_REPEATS : (int)(SAMPLE_US / us) + 1;
+    if (ok && host->compute && host->groups.layout.gpu)
+        host->repeats =
+                us * MOST_REPEATS < GPU_SAMPLE_US ? MOST_REPEATS : (int)(GPU_SAMPLE_US / us) + 1;
     if (!ok)
         close_case(host);
     return ok;
@@ -173,6 +192,7 @@ static void take_samples(struct host *host, int n)
         int64_t begin = clock_now_ns();
         for (int r = 0; r < host->repeats; r++)
             run_once(host);
+        finish(host);
         int64_t end = clock_now_ns();
         host->mine[i] = (struct stamp){
                 begin - host->offset_ns, end - host->offset_ns, disturb_lost_cpu() != lost, slow};

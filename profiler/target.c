@@ -7,7 +7,8 @@
 static bool fill_target(struct profiler_target *out, const struct cluster *cluster,
         const struct device_kind *kind, int first)
 {
-    *out = (struct profiler_target){.kind = kind, .layout = {.first = first}};
+    *out = (struct profiler_target){
+            .kind = kind, .layout = {.first = first, .gpu = kind->type == DEVICE_CUDA}};
     for (int i = 0; i < cluster->n_nodes; i++) {
         const struct cluster_node *node = &cluster->nodes[i];
         if (strcmp(node->kind, kind->name) != 0 || node->devices < out->layout.devices)
@@ -23,12 +24,12 @@ static bool fill_target(struct profiler_target *out, const struct cluster *clust
 }
 
 int profiler_targets(
-        struct profiler_target **out, const struct cluster *cluster, struct arena *arena)
+        struct profiler_target **out, const struct cluster *cluster, bool gpus, struct arena *arena)
 {
     int n = 0, first = 0;
     *out = ARENA_NEW(arena, struct profiler_target, cluster->n_kinds + 1);
     for (int k = 0; k < cluster->n_kinds; k++) {
-        if (cluster->kinds[k].type != DEVICE_CPU
+        if ((cluster->kinds[k].type != DEVICE_CPU && !gpus)
                 || !fill_target(&(*out)[n], cluster, &cluster->kinds[k], first))
             continue;
         first += (*out)[n].layout.machines * (*out)[n].layout.devices;

@@ -349,6 +349,9 @@ static void find_bottleneck(struct runtime_result *out, const struct collected *
         known += (double)use->ns;
         ns[op_is_collective(use->op.kind) ? NETWORK : dense ? COMPUTE : MEMORY] += (double)use->ns;
     }
+    /* A GPU's ops are not metered one by one: what a step takes is its work. */
+    if (busiest && busiest->report.n_uses == 0)
+        ns[COMPUTE] = known = (double)busiest->report.busy_ns;
     if (!busiest || end <= 0)
         return;
     if (end < busiest->report.busy_ns + starved) /* time was up while it waited for an arrival */

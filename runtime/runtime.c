@@ -1,5 +1,7 @@
 #include "runtime/runtime.h"
 
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "core/clock.h"
@@ -156,15 +158,23 @@ static bool open_weights(struct rank *r, const struct runtime_options *o, struct
 /* The GPUs of a host are dealt out in order of rank; where there are fewer, ranks share them. */
 static bool choose_gpu(struct dev_options *out, struct ranks *ranks, struct err *err)
 {
-    int n = 0, before = 0, rank = ranks_rank(ranks);
+    int n = 0, before = 0, here = 0, rank = ranks_rank(ranks);
 
     if (!dev_cuda_count(&n, err))
         return false;
     if (n == 0)
         return err_set(err, ERR_ENV,
                 "the plan runs on GPUs and there is none here: run it on CPUs with --device cpu");
-    for (int r = 0; r < rank; r++)
-        before += ranks_host(ranks, r) == ranks_host(ranks, rank);
+    for (int r = 0; r < ranks_count(ranks); r++) {
+        bool together = ranks_host(ranks, r) == ranks_host(ranks, rank);
+        here += together;
+        before += together && r < rank;
+    }
+    /* NCCL takes two ranks on one GPU for a mistake, unless they seem to be on two hosts. */
+    char host[32];
+    snprintf(host, sizeof host, "shardwright-%d", rank);
+    if (here > n)
+        setenv("NCCL_HOSTID", host, 0);
     out->gpu = true;
     out->gpu_index = before % n;
     /* Threads of the host only make weights and draw tokens. */

@@ -45,7 +45,9 @@ static const struct conf_field stage_fields[] = {
         {"weights", CONF_BYTES, AT(weight_bytes), .help = "predicted, of one rank"},
         {"kv", CONF_BYTES, AT(kv_bytes), .help = "predicted KV cache of one rank"},
         {"work", CONF_BYTES, AT(work_bytes), .help = "predicted work buffers of one rank"},
-        {"step", CONF_US, AT(step_us), .help = "predicted time of a full decode step; prefill: of a full step of prompts"}, {0}};
+        {"step", CONF_US, AT(step_us),
+                .help = "predicted time of a full decode step; prefill: of a full step of prompts"},
+        {0}};
 static const struct conf_table stage_table = {
         .size = sizeof(struct plan_stage), .fields = stage_fields, .help = "a pipeline stage"};
 #undef AT
