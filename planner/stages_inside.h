@@ -47,6 +47,7 @@ struct stages {
     int kind, config, at;
     struct split split;
     struct step_parts pure, mixed;
+    int64_t blocks[STAGES_MOST]; /* of the cache, for 1, 2, ... micro-batches in flight */
     double mixed_frac, send_us;
     double least_transfer_us;   /* of a mean prompt, whatever the stages; 0 = not looked at yet */
     int *moe_sum;               /* layers with experts among [0, l) */

@@ -124,6 +124,8 @@ static void turn_to(struct stages *s, int kind, int config, int limits)
     s->split = stages_split(s, kind, config);
     for (int i = 0; i < STAGES_HOLDS; i++)
         s->work[i] = -1;
+    for (int i = 0; i < STAGES_MOST; i++)
+        s->blocks[i] = demand_role_blocks(s->demand, l->role, l->max_seqs, i + 1, l->groups);
     if (!steady_of_role(&steady, s->demand, l->role, (double)l->max_seqs / l->groups, l->max_tokens,
                 l->groups))
         return;
@@ -174,11 +176,8 @@ static int most_in_flight(struct stages *s, struct piece piece)
                    - weight_bytes(s, s->config, piece.first_layer, piece.end_layer)
                    - work_bytes(s, piece);
     int64_t block = graph_kv_block_bytes(s->input->model, &s->split, piece, PLAN_BLOCK_TOKENS);
-    const struct stage_limits *l = &s->limits[s->at];
     int most = 0;
-    while (most < STAGES_MOST
-            && demand_role_blocks(s->demand, l->role, l->max_seqs, most + 1, l->groups) * block
-                       <= room)
+    while (most < STAGES_MOST && s->blocks[most] * block <= room)
         most++;
     return most;
 }
