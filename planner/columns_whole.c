@@ -93,8 +93,15 @@ bool columns_round(struct solver *s, struct master_whole *whole, struct err *err
     if (whole->known && s->options->export_lp == NULL
             && columns_gap(s, whole->value, s->bound) <= fmax(s->options->gap_frac, COLUMNS_FINEST))
         return true;
-    const struct master_limits limits = {s->options->gap_frac / 2, seconds, WHOLE_NODES};
+    const struct master_limits limits = {s->options->gap_frac / 4, seconds, WHOLE_NODES};
     return master_solve(whole, &s->master, &limits, err);
+}
+
+/* Of what is asked for, half is given to patterns that are nearly as good as others (only where less is not too
+ * little), a quarter to the integer program. */
+static double slack_of(const struct solver *s)
+{
+    return s->master.objective == INSTANCE_PRICE ? 0 : s->options->gap_frac / 2;
 }
 
 /* What separates a value from the bound that the weights alone give, in their unit. */
@@ -147,6 +154,7 @@ static bool add_all(struct solver *s, double value)
                 .weight = scaled,
                 .all = true,
                 .loss = loss / ratio,
+                .slack_frac = slack_of(s),
                 .effort = EFFORT_ALL,
                 .known = s->master.items,
                 .n_known = s->master.n,
@@ -184,7 +192,7 @@ static bool close_to(
     if (price)
         s->bound = fmax(s->bound, fmin(fmin(whole->bound, whole->value), aim));
     else
-        s->bound = fmin(s->bound, fmax(fmax(whole->bound, whole->value), aim));
+        s->bound = fmin(s->bound, fmax(fmax(whole->bound, whole->value) / (1 - slack_of(s)), aim));
     return true;
 }
 

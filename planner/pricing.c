@@ -19,91 +19,6 @@ int hunt_most_stages(const struct instance *in)
     return most < INSTANCE_STAGES ? most : INSTANCE_STAGES;
 }
 
-static double price_least(const struct pricing *p, int limits, int config, int kind)
-{
-    const struct instance *in = p->instance;
-    const struct instance_price *prices = price_table_way(p->table, kind, config, limits);
-    const int *shapes = price_table_shapes(p->table);
-    double least = HUGE_VAL;
-    for (int first = 0; prices != NULL && first < in->n_layers; first++)
-        for (int end = first + 1; end <= in->n_layers; end++) {
-            const struct instance_price *at =
-                    &prices[price_table_shape(shapes, in->n_layers, first, end)];
-            if (at->most_in_flight > 0 && at->us <= in->limits[limits].round_cap_us)
-                least = fmin(least, at->us / (end - first));
-        }
-    return least;
-}
-
-/* Least sum of all stages and hand-overs of a path. */
-static double least_round(struct pricing *p, int limits)
-{
-    const struct instance *in = p->instance;
-    const int *shapes = price_table_shapes(p->table);
-    int n = price_table_n_shapes(p->table);
-    for (int s = 0; s < n; s++)
-        p->least[s].time = HUGE_VAL;
-    for (int c = 0; c < in->n_configs; c++)
-        for (int k = 0; k < in->n_kinds; k++) {
-            const struct instance_price *prices = price_table_way(p->table, k, c, limits);
-            for (int s = 0; prices != NULL && s < n; s++)
-                if (prices[s].most_in_flight > 0)
-                    p->least[s].time = fmin(p->least[s].time, prices[s].us + prices[s].send_us);
-        }
-    double *time = p->rest.time;
-    time[in->n_layers] = 0;
-    for (int first = in->n_layers - 1; first >= 0; first--) {
-        time[first] = HUGE_VAL;
-        for (int end = first + 1; end <= in->n_layers; end++)
-            time[first] = fmin(time[first],
-                    p->least[price_table_shape(shapes, in->n_layers, first, end)].time + time[end]);
-    }
-    return time[0];
-}
-
-/* Whether `a` takes no more devices of the kind than `b` and is never slower nor fits less often. */
-static bool nowhere_worse(const struct pricing *p, int limits, int kind, int a, int b)
-{
-    const struct instance *in = p->instance;
-    const struct instance_price *x = price_table_way(p->table, kind, a, limits);
-    const struct instance_price *y = price_table_way(p->table, kind, b, limits);
-    if (x == NULL || y == NULL || in->configs[a].devices[kind] > in->configs[b].devices[kind])
-        return false;
-    for (int s = 0; s < price_table_n_shapes(p->table); s++)
-        if (y[s].most_in_flight > 0
-                && (x[s].most_in_flight < y[s].most_in_flight || x[s].us > y[s].us
-                        || x[s].send_us > y[s].send_us))
-            return false;
-    return true;
-}
-
-/* Of two equal ones the first stays. */
-static bool find_outdone(const struct pricing *p, int limits, int kind, int config)
-{
-    for (int c = 0; c < p->instance->n_configs; c++)
-        if (c != config && nowhere_worse(p, limits, kind, c, config)
-                && (c < config || !nowhere_worse(p, limits, kind, config, c)))
-            return true;
-    return false;
-}
-
-static void find_facts(struct pricing *p)
-{
-    const struct instance *in = p->instance;
-    p->facts = ARENA_NEW(&p->arena, struct limits_facts, in->n_limits);
-    for (int l = 0; l < in->n_limits; l++) {
-        struct limits_facts *facts = &p->facts[l];
-        facts->possible = least_round(p, l) <= in->limits[l].round_cap_us;
-        facts->least_us = ARENA_NEW(&p->arena, double, (int64_t)in->n_configs * in->n_kinds);
-        facts->outdone = ARENA_NEW(&p->arena, bool, (int64_t)in->n_configs * in->n_kinds);
-        for (int c = 0; c < in->n_configs && facts->possible; c++)
-            for (int k = 0; k < in->n_kinds; k++) {
-                facts->least_us[c * in->n_kinds + k] = price_least(p, l, c, k);
-                facts->outdone[c * in->n_kinds + k] = find_outdone(p, l, k, c);
-            }
-    }
-}
-
 struct pricing *pricing_open(const struct instance *in, struct err *err)
 {
     struct price_table *table = price_table_open(in, err);
@@ -132,7 +47,7 @@ struct pricing *pricing_open(const struct instance *in, struct err *err)
     int64_t most_ways = (int64_t)in->n_configs * in->n_kinds;
     p->ways = ARENA_NEW(&p->arena, struct way, most_ways);
     p->way_us = ARENA_NEW(&p->arena, double, most_ways * 2 * price_table_n_shapes(table));
-    find_facts(p);
+    hunt_find_facts(p);
     return p;
 }
 
@@ -405,6 +320,10 @@ void pricing_run(struct pricing_answer *out, struct pricing *p, const struct pri
     struct order *order = ARENA_NEW(&scratch, struct order, in->n_limits);
     struct hunt h = {.pricing = p, .query = query, .out = out, .arena = arena, .best = -1};
     int n = 0;
+    p->front = (struct front){.arena = &scratch};
+    for (int i = 0; i < query->n_known; i++)
+        if (in->limits[query->known[i].limits].role == query->role)
+            front_add(&p->front, &query->known[i], in->n_kinds);
     for (int l = 0; l < in->n_limits; l++) {
         if (in->limits[l].role != query->role || !p->facts[l].possible)
             continue;

@@ -30,6 +30,8 @@ struct pricing_query {
      * beats in devices and rate. below and spread are then not used. */
     bool all;
     double loss;
+    /* With all: left out is also what another pattern beats that serves less by up to this share. */
+    double slack_frac;
     const struct pattern
             *known; /* with all: what is known already; only what none of these beats */
     int n_known;

@@ -22,6 +22,7 @@ struct way {
 
 struct label {
     double cost, slowest, sum;
+    double slowest_at, sum_at; /* the same, on the grid of the hunt: what dominance compares */
     uint16_t devices[INSTANCE_KINDS];
     int32_t parent, next; /* index; -1 = none. next: at the same stage count and boundary */
     int16_t kind, config, first, n_stages;
@@ -56,6 +57,18 @@ struct limits_facts {
     bool *outdone;    /* [config][kind]: another configuration is nowhere worse */
 };
 
+/* With all: the known patterns of the role that no other one beats, the fastest first. */
+struct front {
+    struct front_item {
+        double rate;
+        uint16_t devices[INSTANCE_KINDS];
+    } * items;
+    int n;
+    struct arena *arena;
+};
+/* Pattern joins unless one of them takes no more devices and serves no less; those that it beats go. */
+void front_add(struct front *front, const struct pattern *pattern, int n_kinds);
+
 struct pricing {
     const struct instance *instance;
     struct price_table *table;
@@ -69,6 +82,7 @@ struct pricing {
     bool stages_bind;          /* a pattern may have fewer stages than layers */
     struct way *ways;
     double *way_us; /* what the ways point to */
+    struct front front;
 };
 
 /* One search: limits, stages and what is looked for. */
@@ -80,7 +94,8 @@ struct hunt {
     double served;          /* requests a second at a pace of 1 us */
     double from_us, cap_us; /* of the pace: what is looked for lies between */
     double cheapest_cost;
-    double most_send_us; /* of any hand-over */
+    double most_send_us;         /* of any hand-over */
+    double blur_us, grid_per_us; /* of a pace; squares of the grid to a microsecond; 0 = exact */
     int32_t most_labels;
     bool by_devices; /* dominance looks at every kind of device, not only at their weight */
     int most_devices[INSTANCE_KINDS]; /* of each kind in one stage */
@@ -91,6 +106,8 @@ struct hunt {
     struct pricing_answer *out;
     struct arena *arena;
 };
+/* Fills p->facts. */
+void hunt_find_facts(struct pricing *pricing);
 /* Most stages of a pattern. */
 int hunt_most_stages(const struct instance *in);
 

@@ -4,38 +4,54 @@
 #include <stdlib.h>
 #include <string.h>
 
+/*
+ * With slack, times on a grid decide which label makes another one superfluous: of two in the same square either may
+ * stay. The errors of all stages add up to no more than the blur, so a label stands for all that are faster by that,
+ * and its bounds are theirs.
+ */
+static void set_grid(struct hunt *h)
+{
+    int stages = h->n_stages > 0 ? h->n_stages : hunt_most_stages(h->pricing->instance);
+    h->blur_us = h->query->slack_frac / 2 * h->from_us;
+    h->grid_per_us = h->blur_us > 0 ? stages / h->blur_us : 0;
+}
+
+static double on_grid(double us, double per_us)
+{
+    return per_us > 0 ? (double)(int64_t)(us * per_us) : us;
+}
+
+static double least_sum(const struct hunt *h, const struct label *label)
+{
+    return label->sum - h->blur_us * h->in_flight;
+}
+
 /* A pace that no completion of a label at a boundary beats. */
 static double least_pace(const struct hunt *h, const struct label *label, int at)
 {
     const struct rest *rest = &h->pricing->rest;
-    double pace = (label->sum + rest->time[at]) / h->in_flight;
+    double pace = (least_sum(h, label) + rest->time[at]) / h->in_flight;
     if (h->n_stages == 0)
         return pace;
     int left = h->n_stages - label->n_stages;
-    pace = fmax(pace, label->slowest);
+    pace = fmax(pace, label->slowest - h->blur_us);
     return left > 0 ? fmax(pace, rest->busy[at] / left) : pace;
 }
 
-static bool beats(
-        const struct hunt *h, const struct pattern *p, double rate, const struct label *label)
-{
-    if (p->requests_per_s < rate || h->pricing->instance->limits[p->limits].role != h->query->role)
-        return false;
-    for (int k = 0; k < h->pricing->instance->n_kinds; k++)
-        if (p->devices[k] > label->devices[k])
-            return false;
-    return true;
-}
-
-/* Whether a known pattern takes no more devices than a label has already and serves at least a rate. */
+/* Whether a known pattern takes no more devices than a label has already and serves at least a rate, but for half
+ * of the slack. */
 static bool outdone(const struct hunt *h, const struct label *label, double rate)
 {
-    for (int i = 0; i < h->out->n; i++)
-        if (beats(h, &h->out->items[i], rate, label))
+    const struct front *front = &h->pricing->front;
+    int n_kinds = h->pricing->instance->n_kinds;
+    rate *= 1 - h->query->slack_frac / 2;
+    for (int i = 0; i < front->n && front->items[i].rate >= rate; i++) {
+        int k = 0;
+        while (k < n_kinds && front->items[i].devices[k] <= label->devices[k])
+            k++;
+        if (k == n_kinds)
             return true;
-    for (int i = 0; i < h->query->n_known; i++)
-        if (beats(h, &h->query->known[i], rate, label))
-            return true;
+    }
     return false;
 }
 
@@ -45,7 +61,7 @@ static double priced_rest(const struct hunt *h, const struct label *label, int a
     const struct weighed *by_cost = &h->pricing->rest.by_cost;
     double more = by_cost->rest[at] - by_cost->extra_all;
     if (by_cost->multiplier > 0)
-        more += by_cost->multiplier * (label->sum - by_cost->cap_us);
+        more += by_cost->multiplier * (least_sum(h, label) - by_cost->cap_us);
     for (int k = 0; by_cost->extra_all > 0 && k < h->pricing->instance->n_kinds; k++)
         more += by_cost->extra[k] * label->devices[k];
     return more;
@@ -64,7 +80,7 @@ static bool hopeless(const struct hunt *h, const struct label *label, int at)
     double more = rest->cost[at];
     double work = rest->by_work.rest[at];
     if (rest->by_work.multiplier > 0)
-        work += rest->by_work.multiplier * (label->sum - rest->by_work.cap_us);
+        work += rest->by_work.multiplier * (least_sum(h, label) - rest->by_work.cap_us);
     more = fmax(more, priced_rest(h, label, at));
     if (h->n_stages > 0)
         more = fmax(more, (h->n_stages - label->n_stages) * h->cheapest_cost);
@@ -101,7 +117,7 @@ static bool spares_devices(const struct hunt *h, const struct label *a, const st
 
 static bool dominates(const struct hunt *h, const struct label *a, const struct label *b)
 {
-    if (a->sum > b->sum || a->slowest > b->slowest || a->cost > b->cost)
+    if (a->sum_at > b->sum_at || a->slowest_at > b->slowest_at || a->cost > b->cost)
         return false;
     if (h->n_stages == 0 && a->n_stages > b->n_stages && h->pricing->stages_bind)
         return false;
@@ -184,6 +200,8 @@ static struct label label_after(const struct hunt *h, int32_t from, int first,
         label.slowest = fmax(label.slowest, price->us);
     if (label.devices[way->kind] < UINT16_MAX - way->devices)
         label.devices[way->kind] = (uint16_t)(label.devices[way->kind] + way->devices);
+    label.slowest_at = on_grid(label.slowest, h->grid_per_us);
+    label.sum_at = on_grid(label.sum, h->grid_per_us / h->in_flight);
     label.parent = from;
     label.kind = (int16_t)way->kind;
     label.config = (int16_t)way->config;
@@ -232,6 +250,8 @@ void hunt_add_pattern(struct hunt *h, const struct pattern *pattern)
     if (out->n % 64 == 0)
         out->items = arena_grow(h->arena, out->items, out->n, out->n + 64, sizeof *out->items);
     out->items[out->n++] = copy;
+    if (h->query->all)
+        front_add(&h->pricing->front, pattern, h->pricing->instance->n_kinds);
 }
 
 static void take_pattern(struct hunt *h, int32_t index)
@@ -267,11 +287,12 @@ static void judge_complete(struct hunt *h, int32_t index)
 {
     const struct label *label = &h->pricing->labels[index];
     double pace = fmax(label->slowest, label->sum / h->in_flight);
-    if (pace > h->cap_us)
+    if (pace - h->blur_us > h->cap_us)
         return;
     if (h->query->all) {
+        double most = h->served / (pace - h->blur_us);
         if (!outdone(h, label, h->served / pace)
-                && h->served / pace - label->cost >= -h->query->loss - 1e-9 * h->served / pace)
+                && most - label->cost >= -h->query->loss - 1e-9 * most)
             take_pattern(h, index);
         return;
     }
@@ -324,6 +345,7 @@ bool hunt_search(struct hunt *h, int32_t most_labels)
     double below = h->below;
     int stages = h->n_stages > 0 ? h->n_stages : hunt_most_stages(h->pricing->instance);
     h->most_labels = most_labels;
+    set_grid(h);
     /* Prices for budgets that bind make a label's devices matter for its bound, too. */
     h->any_devices = !h->query->all && h->pricing->rest.by_cost.extra_all <= 0 && scarce(h, stages);
     h->by_devices = h->query->all || h->pricing->rest.by_cost.extra_all > 0;

@@ -138,6 +138,31 @@ static void least_price_equals_brute_force(void **unused)
     show(&classes, n, " at the least price");
 }
 
+/* With a gap allowed fewer patterns are looked at; what is claimed holds all the same. */
+static void stays_within_the_gap_asked_for(void **unused)
+{
+    (void)unused;
+    int n = count_of("SHARDWRIGHT_INSTANCES", 150);
+    for (int i = 0; i < n; i++) {
+        struct world w;
+        struct arena arena = {0};
+        struct columns_result out;
+        struct oracle_answer brute;
+        const struct columns_options options = {.gap_frac = i % 2 == 0 ? 0.03 : 5e-4};
+        bool pools = i % 3 == 0;
+        const struct world_size size = {
+                WORLD_LAYERS, pools ? 5 : WORLD_DEVICES, WORLD_LIMITS, .pools = pools};
+        world_make(&w, (uint64_t)i + 500000, &size);
+        oracle_brute(&brute, &w.in);
+        solve(&out, &w, &options, &arena);
+        if (out.value > brute.value * (1 + 1e-9) || out.bound < brute.value * (1 - 1e-9)
+                || !out.proven || out.gap_frac > options.gap_frac * (1 + 1e-9))
+            fail_msg("seed %d: %.12g, bound %.12g, gap %g of %g, proven %d, expected %.12g", i,
+                    out.value, out.bound, out.gap_frac, options.gap_frac, out.proven, brute.value);
+        arena_free(&arena);
+    }
+}
+
 /* The last integer program, as another solver reads and solves it. True when there was one. */
 static bool ask_cbc(uint64_t seed)
 {
@@ -187,6 +212,7 @@ int main(void)
             cmocka_unit_test(equals_brute_force),
             cmocka_unit_test(equals_brute_force_with_pools),
             cmocka_unit_test(least_price_equals_brute_force),
+            cmocka_unit_test(stays_within_the_gap_asked_for),
             cmocka_unit_test(another_solver_agrees),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
