@@ -181,6 +181,9 @@ static void solve_mip(struct child *c, int time_ms)
         bool proven = (rc == 0 && status == GLP_OPT) || rc == GLP_EMIPGAP;
         if (rc == 0 && status == GLP_OPT)
             c->bound = glp_mip_obj_val(c->lp);
+        if (rc == GLP_EMIPGAP) /* it stops as soon as the gap is small, before it says so to on_tree */
+            c->bound = fmax(c->bound,
+                    glp_mip_obj_val(c->lp) - c->limits->gap_frac * fabs(glp_mip_obj_val(c->lp)));
         tell(c, proven ? ILP_OPTIMAL : ILP_FEASIBLE, glp_mip_obj_val(c->lp), c->x);
     } else {
         tell(c, rc == 0 && status == GLP_NOFEAS ? ILP_INFEASIBLE : ILP_UNKNOWN, 0, NULL);
