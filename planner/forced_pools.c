@@ -142,7 +142,8 @@ static void find_side(struct finder *f, struct side *side)
                 if (f->in->limits[l].role == (int)side->role
                         && price_table_way(f->table, k, c, l) != NULL)
                     try_way(f, side, l, &(struct pattern_stage){.kind = k, .config = c});
-    qsort(side->items, (size_t)side->n, sizeof *side->items, by_rate);
+    if (side->n > 0)
+        qsort(side->items, (size_t)side->n, sizeof *side->items, by_rate);
     int kept = 0;
     for (int i = 0; i < side->n; i++) {
         bool beaten = false;

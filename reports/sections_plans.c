@@ -115,6 +115,8 @@ static void certificate(const struct chapter *chapter)
                     : "");
     if (plan->binding != NULL && plan->binding[0] != '\0')
         page_text(chapter->page, NULL, "What binds: %s", plan->binding);
+    if (plan->serving != NULL && plan->serving[0] != '\0')
+        page_text(chapter->page, NULL, "Serving: %s", plan->serving);
 }
 
 void section_plans(const struct chapter *chapter)
