@@ -145,7 +145,7 @@ static void clusters_equal_the_dynamic_program(void **unused)
         oracle_dynamic(&best, &f.in);
         clock_t between = clock();
         assert_true(best.done);
-        const struct columns_options options = {.time_limit_s = 60};
+        const struct columns_options options = {.time_limit_s = 4};
         if (!columns_solve(&out, &f.in, &options, &arena, &err))
             fail_msg("%s", err.text);
         const char *wrong = oracle_judge(&f.in, &out);
