@@ -155,7 +155,7 @@ enum {
 static void set_dtypes(
         struct planner_input *input, const struct plan_options *o, struct arena *arena)
 {
-    struct dtype_pair *pairs = ARENA_NEW(arena, struct dtype_pair, N_DTYPES * N_CACHES);
+    struct dtype_pair *pairs = ARENA_NEW(arena, struct dtype_pair, (int64_t)N_DTYPES * N_CACHES);
     int n = 0;
     for (int w = 0; w < N_DTYPES; w++)
         for (int c = 0; c < N_CACHES; c++) {
