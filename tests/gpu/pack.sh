@@ -7,6 +7,8 @@ set -eu
 cd "$(dirname "$0")/../.."
 build=build/gpu-release pack=build/gpu-pack
 cmake --preset release -B $build -DSHARDWRIGHT_CUDA=ON -DCMAKE_CUDA_ARCHITECTURES=90-real "$@" >/dev/null
+grep -q gemm_lt $build/build.ninja ||
+    echo "cublasLt.h was not found: large products will be computed by kernels of the module, which are slower" >&2
 cmake --build $build --target shardwright gpu_ops bench_gpu compare_logits shardwright-cuda
 rm -rf $pack
 mkdir -p $pack/lib
