@@ -13,6 +13,7 @@ static int sees(int64_t pos, int64_t query, int64_t q_len, int64_t kv_len, int64
     return pos <= at && (window == 0 || pos > at - window);
 }
 
+/* NOLINTNEXTLINE(readability-function-cognitive-complexity): every size of five things */
 static void keys_of_rows_are_those_that_any_of_them_sees(void **state)
 {
     (void)state;
