@@ -166,7 +166,8 @@ static void report(struct solver *s, const struct master_whole *whole)
     out->device_worth = ARENA_NEW(s->arena, double, s->instance->n_kinds);
     for (int k = 0; k < s->instance->n_kinds && s->prices.feasible; k++)
         out->device_worth[k] = s->prices.device[k];
-    if (!whole->known)
+    /* Prefill replicas without any for decode serve nothing: no plan. */
+    if (!whole->known || (s->master.objective != INSTANCE_PRICE && whole->value <= 0))
         return;
     out->picks = ARENA_NEW(s->arena, struct columns_pick, s->master.n + 1);
     for (int i = 0; i < s->master.n; i++)

@@ -125,6 +125,8 @@ static void equals_brute_force_with_pools(void **unused)
     int n = count_of("SHARDWRIGHT_INSTANCES", 300);
     for (int i = 0; i < n; i++)
         compare(&classes, (uint64_t)i + 100000, true, false);
+    /* A replica for prompts fits beside none for decoding: no plan, not one that serves nothing. */
+    compare(&(struct classes){0}, 100301, true, false);
     show(&classes, n, " with pools");
 }
 
