@@ -12,6 +12,14 @@
 #include "core/random.h"
 #include "planner/experts_state.h"
 
+/* SHARDWRIGHT_INSTANCES makes it fewer: programs of a sanitizer are slow. */
+static uint64_t seeds_of(uint64_t def)
+{
+    const char *text = getenv("SHARDWRIGHT_INSTANCES");
+    uint64_t wanted = text != NULL ? strtoull(text, NULL, 10) : def;
+    return wanted < def ? wanted : def;
+}
+
 struct brute {
     const struct experts_problem *problem;
     int moves; /* EXPERTS_ANY_MOVES */
@@ -103,7 +111,7 @@ static struct experts_problem random_problem(uint64_t seed, double *load)
 static void equals_brute_force(void **state)
 {
     (void)state;
-    for (uint64_t seed = 1; seed <= 150; seed++) {
+    for (uint64_t seed = 1; seed <= seeds_of(150); seed++) {
         double load[8];
         struct experts_problem p = random_problem(seed, load);
         struct experts_limits limits = {.time_s = 5};
@@ -142,7 +150,7 @@ static double optimum(const struct experts_problem *p, uint64_t seed)
 static void placements_move_as_they_must(void **state)
 {
     (void)state;
-    for (uint64_t seed = 1000; seed < 1300; seed++) {
+    for (uint64_t seed = 1000; seed < 1000 + seeds_of(300); seed++) {
         double load[8];
         double other[8];
         struct experts_problem p = random_problem(seed, load);
@@ -175,7 +183,7 @@ static void placements_move_as_they_must(void **state)
 static void counting_never_exceeds_a_placement(void **state)
 {
     (void)state;
-    for (uint64_t seed = 1; seed <= 400; seed++) {
+    for (uint64_t seed = 1; seed <= seeds_of(400); seed++) {
         double load[64];
         struct experts_problem p = {.load = load, .moves = EXPERTS_ANY_MOVES};
         struct experts_limits limits = {.time_s = 0.01, .gap_frac = 0.2};
@@ -251,7 +259,7 @@ static void many_experts_are_within_a_percent(void **state)
 static void a_budget_of_copies_is_kept(void **state)
 {
     (void)state;
-    for (uint64_t seed = 1; seed <= 60; seed++) {
+    for (uint64_t seed = 1; seed <= seeds_of(60); seed++) {
         double load[8];
         double new_load[8];
         struct experts_problem p = random_problem(seed, load);
