@@ -108,7 +108,7 @@ static bool do_round(struct solver *s, double step, int *added, struct err *err)
     if (!s->prices.feasible)
         return true;
     *added = 0;
-    struct columns_proof proof;
+    struct columns_proof proof = {0};
     columns_weights(proof.weight, s);
     for (int role = 0; role <= ROLE_DECODE; role++) {
         /* One side of the pools may be worth nothing as long as the other one is missing. */

@@ -83,7 +83,7 @@ static double rate_of(struct cost_model *costs, const struct plan *plan,
     struct split split = split_of(plan, replica, f);
     bool prefill = replica->role == ROLE_PREFILL;
     int64_t q = replica->max_tokens;
-    struct seq_shape seq[32];
+    struct seq_shape seq[256];
     struct step_shape shape = {.tokens = replica->max_seqs,
             .decode_batch = replica->max_seqs,
             .decode_kv_tokens = replica->max_seqs * (PROMPT + OUTPUT / 2),
@@ -93,6 +93,7 @@ static double rate_of(struct cost_model *costs, const struct plan *plan,
         int64_t each = q < PROMPT ? q : PROMPT;
         shape = (struct step_shape){.tokens = q, .prefill = seq};
         shape.logits_rows = shape.n_prefill = q < PROMPT ? 1 : (int)llround((double)q / PROMPT);
+        assert_true(shape.n_prefill <= 256);
         for (int i = 0; i < shape.n_prefill; i++)
             seq[i] = (struct seq_shape){each, llround((double)(each + PROMPT) / 2)};
         requests = (double)q / PROMPT;
