@@ -161,11 +161,12 @@ static void make_axis(
         struct arena *arena, struct axis *axis, const struct grid_axis *shape, struct distinct *all)
 {
     int64_t *values = all->values;
-    if (values != NULL)
+    if (all->n > 0)
         qsort(values, (size_t)all->n, sizeof *values, by_i64);
     axis->values = values;
     axis->unordered = shape->unordered;
-    for (int64_t i = 0; values != NULL && i < all->n; i++)
+    axis->n = 0;
+    for (int64_t i = 0; i < all->n; i++)
         if (i == 0 || values[i] != values[i - 1])
             axis->values[axis->n++] = values[i];
     axis->pos = ARENA_NEW(arena, double, axis->n);

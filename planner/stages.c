@@ -101,17 +101,20 @@ static void list_mixed(struct stages *s, struct instance_limits *limits, int gro
     }
 }
 
-/*
- * Separate pools: chunks double for prompts, sequences for outputs. The sequences of a prefill replica are those
- * that a chunk touches; the chunk of a decode replica is for those that were preempted.
- */
-static void list_pools(struct stages *s, struct instance_limits *limits, int groups)
+/* The least chunk of separate pools: a whole prompt, if that is not large. */
+static int64_t least_chunk(const struct stages *s)
 {
     int64_t most = LEAST_TOKENS;
     while (most < s->demand->max_prompt + 16 && most < MOST_TOKENS)
         most *= 2;
-    int64_t least = most < POOL_TOKENS ? most : POOL_TOKENS;
-    struct plan_force force = plan_force_of(&s->input->force, ROLE_PREFILL);
+    return most < POOL_TOKENS ? most : POOL_TOKENS;
+}
+
+/* Chunks double. The sequences of a prefill replica are those that a chunk touches. */
+static void list_prefill(struct stages *s, struct instance_limits *limits, int groups)
+{
+    const struct plan_force force = plan_force_of(&s->input->force, ROLE_PREFILL);
+    int64_t least = least_chunk(s);
     for (int64_t tokens = force.max_tokens > 0 ? force.max_tokens : least;
             tokens <= MOST_TOKENS || tokens == force.max_tokens; tokens *= 2) {
         int64_t seqs = 1;
@@ -125,11 +128,17 @@ static void list_pools(struct stages *s, struct instance_limits *limits, int gro
         if (seqs * groups >= s->demand->n || force.max_tokens > 0)
             break;
     }
+}
+
+/* Sequences double; the chunk of a decode replica is for those that were preempted. */
+static void list_decode(struct stages *s, struct instance_limits *limits, int groups)
+{
     /* The runtime hands caches over to one group (runtime/place.c). */
     for (int k = 0; k < s->input->cluster->n_kinds; k++)
         if (s->input->cluster->kinds[k].type == DEVICE_CPU && groups > 1)
             return;
-    force = plan_force_of(&s->input->force, ROLE_DECODE);
+    const struct plan_force force = plan_force_of(&s->input->force, ROLE_DECODE);
+    int64_t least = least_chunk(s);
     for (int64_t seqs = 1; seqs <= MOST_SEQS && (seqs == 1 || seqs * groups < 2 * s->demand->n);
             seqs *= 2) {
         int64_t tokens = least;
@@ -158,8 +167,10 @@ static void list_limits(struct stages *s, struct instance_limits *limits, int gr
 {
     if (s->input->serving != SERVING_DISAGGREGATED)
         list_mixed(s, limits, groups);
-    if (s->input->serving != SERVING_AGGREGATED && one_cache_type(s->input))
-        list_pools(s, limits, groups);
+    if (s->input->serving != SERVING_AGGREGATED && one_cache_type(s->input)) {
+        list_prefill(s, limits, groups);
+        list_decode(s, limits, groups);
+    }
 }
 
 static void list_configs(struct stages *s, const struct layout *layouts, int n)
