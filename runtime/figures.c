@@ -308,6 +308,18 @@ static void list_ops(
                     (const double[2]){predicted[kind], measured[kind]});
 }
 
+/* The first rank of the busiest stage; NULL where there is none. */
+static const struct rank_data *busiest_of(const struct collected *from)
+{
+    const struct rank_data *busiest = NULL;
+
+    for (int r = 0; r < from->n_ranks; r++)
+        if (from->ranks[r].report.index == 0
+                && (!busiest || from->ranks[r].report.busy_ns > busiest->report.busy_ns))
+            busiest = &from->ranks[r];
+    return busiest;
+}
+
 /* What the time of the busiest stage's first rank went into. */
 static void find_bottleneck(struct runtime_result *out, const struct collected *from,
         const struct runtime_options *options)
@@ -325,15 +337,13 @@ static void find_bottleneck(struct runtime_result *out, const struct collected *
             "compute", "memory", "network", "bubble", "scheduler", "arrivals"};
     double ns[PARTS] = {0}, known = 0,
            balance = options->balance_flop_per_byte > 0 ? options->balance_flop_per_byte : 8;
-    const struct rank_data *busiest = NULL;
+    const struct rank_data *busiest = busiest_of(from);
     int64_t starved = 0, end = 0;
     int worst = COMPUTE;
 
-    for (int r = 0; r < from->n_ranks; r++)
-        if (from->ranks[r].report.index == 0
-                && (!busiest || from->ranks[r].report.busy_ns > busiest->report.busy_ns))
-            busiest = &from->ranks[r];
-    for (int r = 0; busiest && r < from->n_ranks; r++) {
+    if (!busiest)
+        return;
+    for (int r = 0; r < from->n_ranks; r++) {
         const struct rank_report *report = &from->ranks[r].report;
 
         if (report->replica == busiest->report.replica && report->stage == 0
@@ -342,7 +352,7 @@ static void find_bottleneck(struct runtime_result *out, const struct collected *
             end = report->end_ns;
         }
     }
-    for (int64_t i = 0; busiest && i < busiest->report.n_uses; i++) {
+    for (int64_t i = 0; i < busiest->report.n_uses; i++) {
         const struct meter_use *use = &busiest->uses[i];
         bool dense = op_flop(&use->op) >= balance * op_bytes(&use->op);
 
@@ -350,9 +360,9 @@ static void find_bottleneck(struct runtime_result *out, const struct collected *
         ns[op_is_collective(use->op.kind) ? NETWORK : dense ? COMPUTE : MEMORY] += (double)use->ns;
     }
     /* A GPU's ops are not metered one by one: what a step takes is its work. */
-    if (busiest && busiest->report.n_uses == 0)
+    if (busiest->report.n_uses == 0)
         ns[COMPUTE] = known = (double)busiest->report.busy_ns;
-    if (!busiest || end <= 0)
+    if (end <= 0)
         return;
     if (end < busiest->report.busy_ns + starved) /* time was up while it waited for an arrival */
         end = busiest->report.busy_ns + starved;

@@ -175,17 +175,9 @@ static bool open_taker(struct handover *h, struct arena *arena, struct err *err)
                    (long long)bytes);
 }
 
-bool handover_open(struct handover *h, const struct place *place, const struct model *model,
-        const struct kvcache *cache, const struct requests *requests, const int *from,
-        const int *to, struct arena *arena, struct err *err)
+bool handover_open(struct handover *h, struct arena *arena, struct err *err)
 {
-    *h = (struct handover){.place = place,
-            .model = model,
-            .cache = cache,
-            .requests = requests,
-            .from = from,
-            .to = to};
-    switch ((enum replica_role)place->replica_plan->role) {
+    switch ((enum replica_role)h->place->replica_plan->role) {
     case ROLE_MIXED:
         break;
     case ROLE_PREFILL:

@@ -47,10 +47,9 @@ struct handover {
     int n_leads;
 };
 
-/* Ranks of mixed replicas need none. Buffers are for the longest prompt that comes this way. */
-MUST_CHECK bool handover_open(struct handover *handover, const struct place *place,
-        const struct model *model, const struct kvcache *cache, const struct requests *requests,
-        const int *from, const int *to, struct arena *arena, struct err *err);
+/* The caller has set place to to. Ranks of mixed replicas need none. Buffers are for the longest prompt that
+ * comes this way. */
+MUST_CHECK bool handover_open(struct handover *handover, struct arena *arena, struct err *err);
 /* Waits until all that was sent has been taken. */
 void handover_close(struct handover *handover);
 

@@ -260,10 +260,9 @@ static bool open_rank(struct rank *r, const struct runtime_options *o, struct ra
     route_requests(r->route, o->requests, o->plan);
     r->output_route = ARENA_NEW(arena, int, o->requests->n);
     route_outputs(r->output_route, o->requests, o->plan, r->route);
+    r->serve = (struct serve){.ranks = ranks, .route = r->route, .output_route = r->output_route};
     bool opened = pipe_open(&r->pipe, &r->place, arena, err)
-                  && serve_open(&r->serve, o, &r->engine, &r->pipe, r->route, r->output_route,
-                          arena, err);
-    r->serve.ranks = ranks;
+                  && serve_open(&r->serve, o, &r->engine, &r->pipe, arena, err);
     return ranks_agree(ranks, opened, err);
 }
 

@@ -60,18 +60,13 @@ static bool open_leader(struct serve *s, struct arena *arena, struct err *err)
 }
 
 bool serve_open(struct serve *s, const struct runtime_options *options, struct engine *engine,
-        struct pipe *pipe, const int *route, const int *output_route, struct arena *arena,
-        struct err *err)
+        struct pipe *pipe, struct arena *arena, struct err *err)
 {
-    *s = (struct serve){
-            .options = options,
-            .place = engine->place,
-            .engine = engine,
-            .pipe = pipe,
-            .meter = engine->meter,
-            .route = route,
-            .output_route = output_route,
-    };
+    s->options = options;
+    s->place = engine->place;
+    s->engine = engine;
+    s->pipe = pipe;
+    s->meter = engine->meter;
     if (options->keep_logits && s->place->last && s->place->tp_rank == 0)
         s->logits = ARENA_NEW(arena, float *, options->requests->n);
     return serve_pools_open(s, arena, err)

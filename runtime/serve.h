@@ -46,10 +46,10 @@ struct serve {
     int64_t n_told;
 };
 
-/* Opens the scheduler and the records; batches are checked against the plan's limits. */
+/* Opens the scheduler and the records; batches are checked against the plan's limits. The caller has set route
+ * and output_route. */
 MUST_CHECK bool serve_open(struct serve *serve, const struct runtime_options *options,
-        struct engine *engine, struct pipe *pipe, const int *route, const int *output_route,
-        struct arena *arena, struct err *err);
+        struct engine *engine, struct pipe *pipe, struct arena *arena, struct err *err);
 void serve_close(struct serve *serve);
 /* Steps that are not counted. */
 void serve_warm_up(struct serve *serve, int steps);

@@ -22,8 +22,13 @@ bool serve_pools_open(struct serve *s, struct arena *arena, struct err *err)
     s->told = ARENA_NEW(arena, bool, requests->n);
     s->taken = ARENA_NEW(arena, bool, requests->n);
     s->pool_of = ARENA_NEW(arena, int32_t, requests->n);
-    return handover_open(&s->handover, s->place, s->engine->model, &s->engine->cache, requests,
-            s->route, s->output_route, arena, err);
+    s->handover = (struct handover){.place = s->place,
+            .model = s->engine->model,
+            .cache = &s->engine->cache,
+            .requests = requests,
+            .from = s->route,
+            .to = s->output_route};
+    return handover_open(&s->handover, arena, err);
 }
 
 const struct requests *serve_coming(struct serve *s, struct arena *arena)
