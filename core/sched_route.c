@@ -124,61 +124,64 @@ double route_speed(const struct plan_replica *replica)
     return tokens / (fmax(most_us, sum_us / replica->in_flight) * 1e3);
 }
 
+/* The replicas that take what is to be routed, and who of them is next. */
+struct takers {
+    int *replicas;
+    struct router *router;
+    int n;
+};
+
+static void takers_open(struct takers *t, const struct plan *plan, bool decode, struct arena *arena)
+{
+    double *speed = ARENA_NEW(arena, double, plan->n_replicas);
+    bool known = true;
+    *t = (struct takers){.replicas = ARENA_NEW(arena, int, plan->n_replicas)};
+    for (int r = 0; r < plan->n_replicas; r++) {
+        if ((plan->replicas[r].role == ROLE_DECODE) != decode)
+            continue;
+        t->replicas[t->n] = r;
+        speed[t->n] = route_speed(&plan->replicas[r]);
+        known = known && speed[t->n] > 0;
+        t->n++;
+    }
+    for (int i = 0; !known && i < t->n; i++)
+        speed[i] = 0;
+    t->router = router_open(speed, t->n);
+}
+
+static int takers_pick(struct takers *t, const struct request *request, int64_t work)
+{
+    return t->replicas[router_pick(t->router, request->arrival_ns, (double)work)];
+}
+
 void route_outputs(
         int *out, const struct requests *requests, const struct plan *plan, const int *route)
 {
     struct arena arena = {0};
-    int *takes = ARENA_NEW(&arena, int, plan->n_replicas);
-    double *speed = ARENA_NEW(&arena, double, plan->n_replicas);
-    bool known = true;
-    int n = 0;
-    for (int r = 0; r < plan->n_replicas; r++) {
-        if (plan->replicas[r].role != ROLE_DECODE)
-            continue;
-        takes[n] = r;
-        speed[n] = route_speed(&plan->replicas[r]);
-        known = known && speed[n] > 0;
-        n++;
-    }
-    for (int i = 0; !known && i < n; i++)
-        speed[i] = 0;
-    struct router *router = router_open(speed, n);
+    struct takers takers;
+    takers_open(&takers, plan, true, &arena);
     for (int64_t i = 0; i < requests->n; i++) {
         const struct request *request = &requests->items[i];
         bool goes_on = plan->replicas[route[i]].role == ROLE_PREFILL && request->output_len > 1;
-        out[i] = goes_on && n > 0 ? takes[router_pick(
-                         router, request->arrival_ns, (double)request->output_len)]
-                                  : -1;
+        out[i] = goes_on && takers.n > 0 ? takers_pick(&takers, request, request->output_len) : -1;
     }
-    router_close(router);
+    router_close(takers.router);
     arena_free(&arena);
 }
 
 void route_requests(int *out, const struct requests *requests, const struct plan *plan)
 {
     struct arena arena = {0};
-    int *takes = ARENA_NEW(&arena, int, plan->n_replicas);
-    double *speed = ARENA_NEW(&arena, double, plan->n_replicas);
-    bool known = true;
+    struct takers takers;
     bool separate = false;
-    int n = 0;
-    for (int r = 0; r < plan->n_replicas; r++) {
+    takers_open(&takers, plan, false, &arena);
+    for (int r = 0; r < plan->n_replicas; r++)
         separate = separate || plan->replicas[r].role == ROLE_PREFILL;
-        if (plan->replicas[r].role == ROLE_DECODE)
-            continue;
-        takes[n] = r;
-        speed[n] = route_speed(&plan->replicas[r]);
-        known = known && speed[n] > 0;
-        n++;
-    }
-    for (int i = 0; !known && i < n; i++)
-        speed[i] = 0;
-    struct router *router = router_open(speed, n);
     for (int64_t i = 0; i < requests->n; i++) {
         const struct request *request = &requests->items[i];
         int64_t work = request->prompt_len + (separate ? 0 : request->output_len);
-        out[i] = n == 0 ? 0 : takes[router_pick(router, request->arrival_ns, (double)work)];
+        out[i] = takers.n == 0 ? 0 : takers_pick(&takers, request, work);
     }
-    router_close(router);
+    router_close(takers.router);
     arena_free(&arena);
 }
