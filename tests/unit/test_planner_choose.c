@@ -10,7 +10,7 @@
 
 #include "planner/choose.h"
 
-#include "planner_fixture.h"
+#include "planner_runs.h"
 
 /* Requests in bursts of n: the mean is what the program sees, the burst is what the percentiles see. */
 static void make(struct fixture *f, struct planner_input *input, int burst, double per_s)
@@ -19,25 +19,11 @@ static void make(struct fixture *f, struct planner_input *input, int burst, doub
     fixture_model(f, 6, 0);
     fixture_kind(f, "gpu", 4, INT64_C(24) << 20, 5e10, 1e10);
     f->nodes[0].count = 2;
-    f->kinds[0].type = DEVICE_CUDA;
-    f->kinds[0].n_threads = 0;
+    fixture_accelerators(f);
     fixture_requests(f, FIXTURE_REQUESTS, 40, 20);
     for (int i = 0; i < f->requests.n; i++)
         f->items[i].arrival_ns = (int64_t)((double)(i / burst) * burst / per_s * 1e9);
-    *input = (struct planner_input){.model = &f->model,
-            .cluster = &f->cluster,
-            .workload = &f->workload,
-            .requests = &f->requests,
-            .dtype = DTYPE_BF16,
-            .kv_dtype = DTYPE_BF16,
-            .reproducible = true};
-}
-
-static void run(struct plan *plan, const struct planner_input *input, struct fixture *f)
-{
-    struct err err = {0};
-    if (!planner_run(plan, input, &f->arena, &err))
-        fail_msg("%s", err.text);
+    fixture_input(input, f);
 }
 
 /* Simulated anew: the share of requests that meet the objectives. */
@@ -105,13 +91,13 @@ static void looser_objectives_never_hurt(void **unused)
         struct plan plan;
         make(&f, &input, 4, 400);
         f.workload.slo.ttft_us = ms * 1e3;
-        run(&plan, &input, &f);
+        fixture_plan(&plan, &input, &f);
         if (met(&plan, &input, &f) >= 0.9 - 1e-12) {
             assert_true(plan.predicted.output_tokens_per_s >= before * (1 - 2e-3));
             before = plan.predicted.output_tokens_per_s;
         }
         f.workload.slo.ttft_us = 0;
-        run(&plan, &input, &f);
+        fixture_plan(&plan, &input, &f);
         assert_int_equal(plan.why.n_refused, 0);
         assert_true(plan.predicted.output_tokens_per_s >= before * (1 - 2e-3));
         arena_free(&f.arena);

@@ -10,7 +10,7 @@
 
 #include "planner/limits.h"
 
-#include "planner_fixture.h"
+#include "planner_runs.h"
 
 #define MIB (INT64_C(1) << 20)
 
@@ -22,26 +22,10 @@ static void make(struct fixture *f, struct planner_input *input, int64_t memory)
     fixture_kind(f, "old", 4, memory, 5e10, 1e10);
     fixture_kind(f, "new", 2, memory, 1e11, 2e10);
     f->nodes[0].count = 2;
-    for (int k = 0; k < 2; k++) {
-        f->kinds[k].type = DEVICE_CUDA;
-        f->kinds[k].n_threads = 0;
-    }
+    fixture_accelerators(f);
     fixture_requests(f, 64, 40, 20);
-    *input = (struct planner_input){.model = &f->model,
-            .cluster = &f->cluster,
-            .workload = &f->workload,
-            .requests = &f->requests,
-            .dtype = DTYPE_BF16,
-            .kv_dtype = DTYPE_BF16,
-            .explain = true,
-            .reproducible = true};
-}
-
-static void run(struct plan *plan, const struct planner_input *input, struct fixture *f)
-{
-    struct err err = {0};
-    if (!planner_run(plan, input, &f->arena, &err))
-        fail_msg("%s", err.text);
+    fixture_input(input, f);
+    input->explain = true;
 }
 
 static const struct plan_limit *limit(const struct plan *plan, const char *name)
@@ -59,7 +43,7 @@ static double most(const struct planner_input *base, struct fixture *f)
     struct planner_input input = *base;
     struct plan plan;
     input.explain = false;
-    run(&plan, &input, f);
+    fixture_plan(&plan, &input, f);
     assert_int_equal(
             plan.why.n_limits, 4); /* count and memory of two kinds: nothing was solved again */
     assert_true(plan.why.limits[0].more == 0);
@@ -79,7 +63,7 @@ static void gains_are_those_of_the_larger_cluster(void **unused)
     struct planner_input input;
     struct plan plan;
     make(&f, &input, 64 * MIB);
-    run(&plan, &input, &f);
+    fixture_plan(&plan, &input, &f);
     double base = most(&input, &f);
 
     f.nodes[0].count++;
@@ -114,7 +98,7 @@ static void a_dual_price_is_no_less_than_what_a_device_buys(void **unused)
         struct planner_input input;
         struct plan plan;
         make(&f, &input, memory * MIB);
-        run(&plan, &input, &f);
+        fixture_plan(&plan, &input, &f);
         double worth = 0;
         double slack = 3 * SOLVE_GOOD_ENOUGH * plan.certificate.bound
                        + (plan.certificate.bound - plan.certificate.value);
@@ -145,7 +129,7 @@ static void a_workload_that_asks_for_less_is_a_limit(void **unused)
     make(&f, &input, 64 * MIB);
     for (int i = 0; i < f.requests.n; i++)
         f.items[i].arrival_ns = (int64_t)i * 100000000; /* ten a second */
-    run(&plan, &input, &f);
+    fixture_plan(&plan, &input, &f);
     const struct plan_limit *l = limit(&plan, "requests");
     near(l->buys, 0.1 * l->there_is * 20, l->there_is * 20);
     assert_true(fabs(l->taken - l->there_is) < 1e-9);
@@ -163,7 +147,7 @@ static void one_host_gets_one_core_more(void **unused)
     make(&f, &input, 64 * MIB);
     f.cluster.n_kinds = 0;
     fixture_kind(&f, "core", 2, 64 * MIB, 5e10, 1e10);
-    run(&plan, &input, &f);
+    fixture_plan(&plan, &input, &f);
     assert_true(limit(&plan, "core.count")->more == 1);
     assert_true(limit(&plan, "core.count")->there_is == 2);
     arena_free(&f.arena);

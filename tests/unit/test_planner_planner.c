@@ -11,20 +11,9 @@
 
 #include "planner/planner.h"
 
-#include "planner_fixture.h"
+#include "planner_runs.h"
 
 #define MIB (INT64_C(1) << 20)
-
-static void make_input(struct planner_input *input, struct fixture *f)
-{
-    *input = (struct planner_input){.model = &f->model,
-            .cluster = &f->cluster,
-            .workload = &f->workload,
-            .requests = &f->requests,
-            .dtype = DTYPE_BF16,
-            .kv_dtype = DTYPE_BF16,
-            .reproducible = true};
-}
 
 /* Two cores and a model of 6 layers. */
 static void make_desk(struct fixture *f, struct planner_input *input, int64_t memory)
@@ -33,20 +22,13 @@ static void make_desk(struct fixture *f, struct planner_input *input, int64_t me
     fixture_model(f, 6, 0);
     fixture_kind(f, "core", 2, memory, 5e10, 1e10);
     fixture_requests(f, 16, 40, 20);
-    make_input(input, f);
+    fixture_input(input, f);
 }
 
 static void force(struct planner_input *input, struct fixture *f, const char *text)
 {
     struct err err = {0};
     if (!plan_force_parse(&input->force, text, &f->arena, &err))
-        fail_msg("%s", err.text);
-}
-
-static void run(struct plan *plan, const struct planner_input *input, struct fixture *f)
-{
-    struct err err = {0};
-    if (!planner_run(plan, input, &f->arena, &err))
         fail_msg("%s", err.text);
 }
 
@@ -68,7 +50,7 @@ static void a_plan_has_figures_proof_and_reasons(void **unused)
     struct planner_input input;
     struct plan plan;
     make_desk(&f, &input, 64 * MIB);
-    run(&plan, &input, &f);
+    fixture_plan(&plan, &input, &f);
     assert_true(plan.predicted.output_tokens_per_s > 0);
     assert_true(plan.predicted.ttft_p50_us > 0 && plan.predicted.tpot_p50_us > 0);
     assert_true(plan.predicted.lo_frac <= 1 && plan.predicted.hi_frac >= 1);
@@ -98,7 +80,7 @@ static void same_inputs_same_bytes(void **unused)
         struct plan plan;
         struct err err = {0};
         make_desk(&f[i], &input, 64 * MIB);
-        run(&plan, &input, &f[i]);
+        fixture_plan(&plan, &input, &f[i]);
         assert_true(conf_write(&text[i], &plan, &plan_table, &f[i].arena, &err));
     }
     assert_string_equal(text[0], text[1]);
@@ -134,7 +116,7 @@ static void forced_plans_come_out_as_asked(void **unused)
                         strstr(text, "layers") != NULL && strstr(text, "in_") == NULL
                                 ? ",in_flight=2"
                                 : ""));
-        run(&plan, &input, &f);
+        fixture_plan(&plan, &input, &f);
         assert_true(plan.certificate.forced);
         if (i < 6)
             assert_string_equal(plan.name, shown_dense[i]);
@@ -212,7 +194,7 @@ static void what_fits_nowhere_says_what_would(void **unused)
     assert_true(mib > 3 && mib < 20);
     arena_free(&f.arena);
     make_desk(&f, &input, (int64_t)((mib + 0.1) * (double)MIB));
-    run(&plan, &input, &f);
+    fixture_plan(&plan, &input, &f);
     arena_free(&f.arena);
     make_desk(&f, &input, (int64_t)((mib - 0.1) * (double)MIB));
     memset(&err, 0, sizeof err);
@@ -228,17 +210,17 @@ static void memory_decides_when_it_must(void **unused)
     struct planner_input input;
     struct plan plan;
     make_desk(&f, &input, 64 * MIB);
-    run(&plan, &input, &f);
+    fixture_plan(&plan, &input, &f);
     int64_t whole = plan.predicted.memory_bytes;
     arena_free(&f.arena);
     make_desk(&f, &input, 64 * MIB);
     force(&input, &f, "tp=1,pp=1,threads=1,dp=1,max_seqs=1,max_tokens=64");
-    run(&plan, &input, &f);
+    fixture_plan(&plan, &input, &f);
     int64_t alone = plan.predicted.memory_bytes;
     assert_true(whole > 0 && alone > 4 * MIB);
     arena_free(&f.arena);
     make_desk(&f, &input, alone - 4096);
-    run(&plan, &input, &f);
+    fixture_plan(&plan, &input, &f);
     assert_true(plan.n_ranks * plan.replicas[0].stages[0].threads == 2);
     assert_int_equal(plan.n_replicas, 1);
     assert_true(plan.predicted.memory_bytes <= (alone - 4096) * plan.replicas[0].stages[0].threads);
@@ -257,9 +239,9 @@ static void mixed_kinds_share_by_speed(void **unused)
     fixture_kind(&f, "fast", 1, 64 * MIB, 3e10, 3e9);
     fixture_kind(&f, "slow", 1, 64 * MIB, 1e10, 1e9);
     fixture_requests(&f, 16, 40, 20);
-    make_input(&input, &f);
+    fixture_input(&input, &f);
     force(&input, &f, "pp=2,tp=1,dp=1,in_flight=2");
-    run(&plan, &input, &f);
+    fixture_plan(&plan, &input, &f);
     const struct plan_stage *stages = plan.replicas[0].stages;
     int fast = strcmp(stages[0].kind, "fast") == 0 ? 0 : 1;
     int layers[2];
@@ -281,7 +263,7 @@ static void objectives_pull_apart(void **unused)
         struct plan plan;
         make_desk(&f, &input, 64 * MIB);
         input.objective = i == 0 ? OBJECTIVE_THROUGHPUT : OBJECTIVE_TPOT;
-        run(&plan, &input, &f);
+        fixture_plan(&plan, &input, &f);
         tokens[i] = plan.predicted.output_tokens_per_s;
         tpot[i] = plan.predicted.tpot_p50_us;
         assert_string_equal(plan.certificate.objective, i == 0 ? "output_tokens_per_s" : "tpot_us");
@@ -300,14 +282,14 @@ static void service_objectives_are_met_first(void **unused)
     struct plan free_plan;
     struct plan plan;
     make_desk(&f, &input, 64 * MIB);
-    run(&free_plan, &input, &f);
+    fixture_plan(&free_plan, &input, &f);
     f.workload.slo.tpot_us = free_plan.predicted.tpot_p50_us * 0.7;
-    run(&plan, &input, &f);
+    fixture_plan(&plan, &input, &f);
     assert_true(plan.predicted.tpot_p50_us <= f.workload.slo.tpot_us);
     assert_true(plan.predicted.output_tokens_per_s < free_plan.predicted.output_tokens_per_s);
     assert_non_null(strstr(plan.binding, "service objectives"));
     f.workload.slo.tpot_us = 1e-3;
-    run(&plan, &input, &f);
+    fixture_plan(&plan, &input, &f);
     assert_non_null(strstr(plan.binding, "no simulated plan meets them"));
     arena_free(&f.arena);
 }
@@ -322,7 +304,7 @@ static void a_time_limit_returns_a_plan_with_its_gap(void **unused)
     input.time_limit_s = 1e-3;
     struct err err = {0};
 
-    run(&plan, &input, &f);
+    fixture_plan(&plan, &input, &f);
     assert_true(plan.certificate.bound >= plan.certificate.value);
     assert_true(plan_check(&plan, &f.model, &f.cluster, &err));
     arena_free(&f.arena);
@@ -397,7 +379,7 @@ static void the_checker_notices(void **unused)
         struct err err = {0};
         make_desk(&f, &input, 64 * MIB);
         force(&input, &f, "pp=2,max_seqs=4,max_tokens=64");
-        run(&plan, &input, &f);
+        fixture_plan(&plan, &input, &f);
         struct plan_replica *replica = &plan.replicas[0];
         struct plan_stage *second = &replica->stages[1];
         int *ranks = (int *)(uintptr_t)second->ranks;

@@ -13,7 +13,7 @@
 #include "planner/planner.h"
 #include "planner/steady.h"
 
-#include "planner_fixture.h"
+#include "planner_runs.h"
 
 #define MIB (INT64_C(1) << 20)
 
@@ -29,26 +29,12 @@ static void make_rack(struct fixture *f, struct planner_input *input, int n_laye
     memset(f, 0, sizeof *f);
     fixture_model(f, n_layers, 0);
     fixture_kind(f, "gpu", DEVICES, memory, 1e13, 1e11);
-    f->kinds[0].type = DEVICE_CUDA;
-    f->kinds[0].n_threads = 0;
+    fixture_accelerators(f);
     f->kinds[0].price_per_hour = 2;
     fixture_requests(f, 64, PROMPT, OUTPUT);
     for (int i = 0; i < 64; i++)
         f->items[i].arrival_ns = i * 1000;
-    *input = (struct planner_input){.model = &f->model,
-            .cluster = &f->cluster,
-            .workload = &f->workload,
-            .requests = &f->requests,
-            .dtype = DTYPE_BF16,
-            .kv_dtype = DTYPE_BF16,
-            .reproducible = true};
-}
-
-static void run(struct plan *plan, const struct planner_input *input, struct fixture *f)
-{
-    struct err err = {0};
-    if (!planner_run(plan, input, &f->arena, &err))
-        fail_msg("%s", err.text);
+    fixture_input(input, f);
 }
 
 /* Costs as the program sees them: every device of the machine works. */
@@ -113,7 +99,7 @@ static void both_sides_are_priced_alone(void **unused)
     struct err err = {0};
     make_rack(&f, &input, 1, 512 * MIB); /* one layer: no pipelines */
     input.serving = SERVING_DISAGGREGATED;
-    run(&plan, &input, &f);
+    fixture_plan(&plan, &input, &f);
     struct cost_model *costs = cost_open(&f.model, &f.cluster, NULL, 0, &err);
     double rate[3] = {0};
     double slowest = 0;
@@ -155,7 +141,7 @@ static void auto_beats_either_kind(void **unused)
             f.workload.slo.tpot_us = 4000;
             f.workload.slo.ttft_us = 1e6;
             input.serving = serving;
-            run(&plan, &input, &f);
+            fixture_plan(&plan, &input, &f);
             for (int r = 0; r < plan.n_replicas && serving != SERVING_AUTO; r++)
                 assert_int_equal(
                         plan.replicas[r].role == ROLE_MIXED, serving == SERVING_AGGREGATED);
@@ -177,12 +163,12 @@ static void less_demand_costs_no_more(void **unused)
     struct planner_input input;
     struct plan plan;
     make_rack(&f, &input, 4, 64 * MIB);
-    run(&plan, &input, &f);
+    fixture_plan(&plan, &input, &f);
     double most = plan.certificate.value / OUTPUT;
     for (double share = 0.95; share > 0.05; share /= 2) {
         input.objective = OBJECTIVE_PRICE;
         input.demand_per_s = share * most;
-        run(&plan, &input, &f);
+        fixture_plan(&plan, &input, &f);
         assert_string_equal(plan.certificate.objective, "price_per_hour");
         assert_true(plan.certificate.bound <= plan.certificate.value * (1 + 1e-12));
         assert_true(fabs(plan.predicted.price_per_hour - 2.0 * plan.n_ranks) < 1e-9);
@@ -213,7 +199,7 @@ static void forced_sides_are_kept(void **unused)
         make_rack(&f, &input, 4, 64 * MIB);
         if (!plan_force_parse(&input.force, forced[i], &f.arena, &err))
             fail_msg("%s", err.text);
-        run(&plan, &input, &f);
+        fixture_plan(&plan, &input, &f);
         assert_true(plan.certificate.forced);
         for (int r = 0; r < plan.n_replicas; r++) {
             const struct plan_replica *replica = &plan.replicas[r];

@@ -10,7 +10,7 @@
 
 #include "planner/robust.h"
 
-#include "planner_fixture.h"
+#include "planner_runs.h"
 
 static void make(struct fixture *f, struct planner_input *input)
 {
@@ -18,23 +18,9 @@ static void make(struct fixture *f, struct planner_input *input)
     fixture_model(f, 6, 0);
     fixture_kind(f, "gpu", 4, INT64_C(24) << 20, 5e10, 1e10);
     f->nodes[0].count = 2;
-    f->kinds[0].type = DEVICE_CUDA;
-    f->kinds[0].n_threads = 0;
+    fixture_accelerators(f);
     fixture_requests(f, 64, 40, 20);
-    *input = (struct planner_input){.model = &f->model,
-            .cluster = &f->cluster,
-            .workload = &f->workload,
-            .requests = &f->requests,
-            .dtype = DTYPE_BF16,
-            .kv_dtype = DTYPE_BF16,
-            .reproducible = true};
-}
-
-static void run(struct plan *plan, const struct planner_input *input, struct fixture *f)
-{
-    struct err err = {0};
-    if (!planner_run(plan, input, &f->arena, &err))
-        fail_msg("%s", err.text);
+    fixture_input(input, f);
 }
 
 static void robust(
@@ -43,7 +29,7 @@ static void robust(
     struct err err = {0};
     if (!plan_inflation_parse(&input->robust, text, &f->arena, &err))
         fail_msg("%s", err.text);
-    run(plan, input, f);
+    fixture_plan(plan, input, f);
     input->robust = (struct plan_inflation){0};
     const struct plan_regret *r = &plan->why.regret;
     assert_string_equal(r->costs, text);
@@ -71,11 +57,11 @@ static void slow_links_cost_what_a_slow_cluster_says(void **unused)
         struct plan nominal;
         struct plan slow;
         make(&f, &input);
-        run(&nominal, &input, &f);
+        fixture_plan(&nominal, &input, &f);
         robust(&plan, &input, &f, arena_printf(&f.arena, "network=%dx", times));
         f.links[0].rate /= times;
         f.links[0].latency_us *= times;
-        run(&slow, &input, &f);
+        fixture_plan(&slow, &input, &f);
         const struct plan_regret *r = &plan.why.regret;
         assert_string_equal(r->nominal_best, nominal.name);
         near(1 - r->nominal_regret_frac, r->nominal / nominal.predicted.output_tokens_per_s, 1e-9);
@@ -92,7 +78,7 @@ static void a_factor_of_everything_changes_no_choice(void **unused)
     struct plan plan;
     struct plan nominal;
     make(&f, &input);
-    run(&nominal, &input, &f);
+    fixture_plan(&nominal, &input, &f);
     robust(&plan, &input, &f, "2x");
     assert_string_equal(plan.name, nominal.name);
     near(plan.why.regret.nominal, 2 * plan.why.regret.inflated, 1e-3);

@@ -10,7 +10,7 @@
 
 #include "planner/planner.h"
 
-#include "planner_fixture.h"
+#include "planner_runs.h"
 
 #define KIB (INT64_C(1) << 10)
 
@@ -26,20 +26,11 @@ static void make(
     fixture_model(f, 8, 0);
     fixture_kind(f, "old", 1, old_bytes, 5e10, 1e10);
     fixture_kind(f, "new", 1, new_bytes, 1e11, 2e10);
-    for (int k = 0; k < 2; k++) {
-        f->kinds[k].type = DEVICE_CUDA;
-        f->kinds[k].n_threads = 0;
-    }
+    fixture_accelerators(f);
     f->kinds[0].dtypes = no_8_bits;
     f->kinds[0].n_dtypes = 3;
     fixture_requests(f, 16, 40, 20);
-    *input = (struct planner_input){.model = &f->model,
-            .cluster = &f->cluster,
-            .workload = &f->workload,
-            .requests = &f->requests,
-            .dtype = DTYPE_BF16,
-            .kv_dtype = DTYPE_BF16,
-            .reproducible = true};
+    fixture_input(input, f);
 }
 
 static void allow(struct planner_input *input, const struct dtype_pair *of, int n)
