@@ -290,12 +290,7 @@ static void add_point(
     point->min_us = s.min;
     if (n < 3)
         return; /* says nothing about its spread */
-    point->lo_us = s.ci_lo;
-    point->hi_us = s.ci_hi;
-    point->q1_us = s.q1;
-    point->q3_us = s.q3;
-    point->p99_us = s.p99;
-    point->mad_us = s.mad;
+    profile_point_spread(point, &s);
 }
 
 static bool make_points(struct reader *r, struct imported *out, struct err *err)

@@ -70,13 +70,7 @@ void trial_summarise(struct profile_point *point, const double *samples, int n, 
     memcpy(sorted, samples, (size_t)n * sizeof *samples);
     summary_of(&s, sorted, n);
     point->cost_us = s.median;
-    point->lo_us = s.ci_lo;
-    point->hi_us = s.ci_hi;
-    point->min_us = s.min;
-    point->q1_us = s.q1;
-    point->q3_us = s.q3;
-    point->p99_us = s.p99;
-    point->mad_us = s.mad;
+    profile_point_spread(point, &s);
     point->samples = n;
 }
 

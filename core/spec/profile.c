@@ -16,6 +16,17 @@ enum cost_class cost_class_of(double us)
     return us < 20 ? COST_SHORT : us < 1000 ? COST_MEDIUM : COST_LONG;
 }
 
+void profile_point_spread(struct profile_point *point, const struct summary *summary)
+{
+    point->lo_us = summary->ci_lo;
+    point->hi_us = summary->ci_hi;
+    point->min_us = summary->min;
+    point->q1_us = summary->q1;
+    point->q3_us = summary->q3;
+    point->p99_us = summary->p99;
+    point->mad_us = summary->mad;
+}
+
 static int by_op(const void *a, const void *b)
 {
     const struct profile_point *x = a, *y = b;

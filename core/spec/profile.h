@@ -6,6 +6,7 @@
 
 #include "core/arena.h"
 #include "core/spec/op.h"
+#include "core/summary.h"
 
 enum cost_source {
     COST_MEASURED,
@@ -48,6 +49,8 @@ struct profile {
     const char *digest; /* of all points: stands in plans, so that the same inputs are recognised */
 };
 
+/* Least and spread as the summary has them. */
+void profile_point_spread(struct profile_point *point, const struct summary *summary);
 /* Sorts, checks for duplicates; ERR_BUG on one. */
 MUST_CHECK bool profile_finish(struct profile *profile, struct err *err);
 /* 16 hexadecimal digits over all keys and costs, for .digest. */
