@@ -97,7 +97,7 @@ struct errors {
     int64_t n, covered, exact;
 };
 
-struct summary {
+struct held_out {
     double mape, median, p90, coverage;
     int64_t n;
 };
@@ -109,9 +109,9 @@ static int by_value(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
-static struct summary summarise(struct errors *errors)
+static struct held_out summarise(struct errors *errors)
 {
-    struct summary out = {.n = errors->n};
+    struct held_out out = {.n = errors->n};
     if (errors->n == 0)
         return out;
     for (int64_t i = 0; i < errors->n; i++)
@@ -124,7 +124,7 @@ static struct summary summarise(struct errors *errors)
 }
 
 /* All rows of one table, and what the others predict for those left out. */
-static struct summary hold_out(const struct table *table, const struct profile_point *points,
+static struct held_out hold_out(const struct table *table, const struct profile_point *points,
         int64_t n, bool sites, uint64_t seed)
 {
     struct arena arena = {0};
@@ -149,7 +149,7 @@ static struct summary hold_out(const struct table *table, const struct profile_p
         errors.covered += cost.lo_us <= truth && truth <= cost.hi_us;
     }
     lookup_close(lookup);
-    struct summary out = summarise(&errors);
+    struct held_out out = summarise(&errors);
     arena_free(&arena);
     return out;
 }
@@ -329,7 +329,7 @@ static void hold_out_tables(FILE *out, const struct profile_point *points, int64
             const char *held = sites ? "sites" : "rows";
             if (options->only != NULL && strcmp(options->only, tables[t].name) != 0)
                 continue;
-            struct summary s = hold_out(&tables[t], points, n, sites != 0, options->seed);
+            struct held_out s = hold_out(&tables[t], points, n, sites != 0, options->seed);
             if (s.n == 0)
                 continue;
             printf("%-22s %-6s %7lld %7.2f%% %7.2f%% %7.2f%% %8.1f%%\n", tables[t].name, held,
