@@ -61,7 +61,7 @@ static const struct opt opts[] = {
                         "1.3x, network=1.5x, compute=1.2x"},
         {"what-if", 0, OPT_STRINGS, AT(what_if), AT(n_what_if), .value = "TARGET=VALUE",
                 .help = "another cluster: h200.memory=2x, .compute, .bandwidth, .price, .count, "
-                        "link.ib.bandwidth=50GB/s, .latency; may be given again"},
+                        "link.ib.bandwidth=50GB/s, .latency"},
         {"sweep", 0, OPT_STRING, AT(sweep), .value = "TARGET=FROM..TO",
                 .help = "a plan for each of seven values, such as h200.memory=0.5x..4x (/N for N); "
                         "--output is a directory then, for sweep.csv and report.html"},

@@ -78,7 +78,7 @@ static void option_text(char *buf, size_t size, const struct opt *opt)
         used += (size_t)snprintf(buf + used, size - used, "; may be given again");
     if (opt->required && used < size)
         snprintf(buf + used, size - used, " (required)");
-    else if (opt->def && used < size)
+    else if (opt->def && used < size && (opt->min < 0 || strcmp(opt->def, "-1") != 0)) /* none */
         snprintf(buf + used, size - used, " (default %s)", opt->def);
 }
 
