@@ -300,6 +300,19 @@ char *str_show_us(char *buf, double us)
     return buf;
 }
 
+char *str_show_bytes_per_s(char *buf, double rate)
+{
+    double size = fabs(rate);
+    const struct unit *unit = rate_units;
+    while (unit->scale > 1 && size < unit->scale * 0.9995)
+        unit++;
+    if (size < 999.5)
+        snprintf(buf, 32, "%.0f B/s", rate);
+    else
+        show(buf, rate / unit->scale, unit->name);
+    return buf;
+}
+
 /* Levenshtein distance that also counts swapped neighbours as one; text is cut at the room. */
 #define NAME_ROOM 64
 

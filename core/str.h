@@ -28,6 +28,7 @@ char *str_from_double(char *buf, double value); /* finite */
 /* For people: three significant digits, "1.23 GiB", "45.6 ms". */
 char *str_show_bytes(char *buf, double bytes);
 char *str_show_us(char *buf, double us);
+char *str_show_bytes_per_s(char *buf, double rate); /* powers of 1000: "63.5 GB/s" */
 
 /* The name in names[0..n) nearest to text (edit distance <= 1/2 its length), or NULL: "did you mean". */
 const char *str_nearest(const char *text, const char *const *names, int n);

@@ -41,7 +41,7 @@ static const char *transfer(
         n += pick->count;
     }
     return arena_printf(arena, "the cache of %.0f tokens goes over in %s, at %s", demand->prompt,
-            str_show_us(time, us / (double)n), str_from_bytes_per_s(rate, slowest));
+            str_show_us(time, us / (double)n), str_show_bytes_per_s(rate, slowest));
 }
 
 const char *explain_serving(const struct choice *choice, const struct planner_input *input,

@@ -102,8 +102,7 @@ static void certificate(const struct chapter *chapter)
     const struct plan *plan = &chapter->focus->run->plan;
     struct arena *arena = chapter->arena;
     page_text(chapter->page, NULL,
-            "Found by %s: %s %s, and no plan can have more than %s by the same costs (gap %.2f "
-            "%%), after "
+            "Found by %s: %s %s, and no plan beats %s by the same costs (gap %.2f %%), after "
             "%lld programs%s.",
             plan->certificate.oracle != NULL ? plan->certificate.oracle : "an unnamed solver",
             plan->certificate.objective != NULL ? plan->certificate.objective : "objective",

@@ -101,7 +101,8 @@ static const struct conf_table figure_table = {
 
 #define AT(member) (offsetof(struct plan, certificate.member) - offsetof(struct plan, certificate))
 static const struct conf_field certificate_fields[] = {
-        {"objective", CONF_STRING, AT(objective), .help = "what was maximised"},
+        {"objective", CONF_STRING, AT(objective),
+                .help = "what the most was asked of; of a latency or price, the least"},
         {"value", CONF_DOUBLE, AT(value), .help = "objective of this plan"},
         {"bound", CONF_DOUBLE, AT(bound), .help = "no legal plan is better than this"},
         {"gap_frac", CONF_DOUBLE, AT(gap_frac), .help = "(bound - value) / bound"},

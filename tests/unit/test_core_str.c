@@ -178,6 +178,10 @@ static void shown_to_people(void **state)
     assert_string_equal(str_show_us(buf, 0.25), "250 ns");
     assert_string_equal(str_show_us(buf, 999.9), "1.00 ms");
     assert_string_equal(str_show_us(buf, 0), "0 us");
+    assert_string_equal(str_show_bytes_per_s(buf, 63541666667), "63.5 GB/s");
+    assert_string_equal(str_show_bytes_per_s(buf, 999700), "1.00 MB/s");
+    assert_string_equal(str_show_bytes_per_s(buf, 12), "12 B/s");
+    assert_string_equal(str_show_bytes_per_s(buf, 0), "0 B/s");
 }
 
 static void nearest_name(void **state)
