@@ -7,6 +7,7 @@
 #include "core/log.h"
 #include "core/str.h"
 #include "planner/what_if.h"
+#include "planner/what_if_sweep.h"
 #include "reports/sweep.h"
 
 static bool plan_point(struct sweep_point *out, const struct cli *cli,

@@ -24,17 +24,4 @@ struct what_if {
 MUST_CHECK bool what_if_apply(
         struct what_if *what, const char *change, struct arena *arena, struct err *err);
 
-/* A range of one target: "h200.memory=0.5x..4x", "b200.count=8..64", with /N points (7). */
-struct what_if_sweep {
-    const char *target;
-    bool factor; /* values are factors */
-    double *values;
-    int n_values;
-};
-/* Values are spaced evenly by ratio, counts rounded; equal ones once. */
-MUST_CHECK bool what_if_sweep_read(
-        struct what_if_sweep *out, const char *text, struct arena *arena, struct err *err);
-/* The change of one point, for what_if_apply. */
-const char *what_if_sweep_change(const struct what_if_sweep *sweep, int point, struct arena *arena);
-
 #endif

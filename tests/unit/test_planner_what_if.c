@@ -12,6 +12,7 @@
 #include "core/spec/cluster_line.h"
 #include "planner/what_if.h"
 #include "planner/what_if_scale.h"
+#include "planner/what_if_sweep.h"
 
 struct world {
     struct arena arena;
