@@ -46,6 +46,7 @@ static struct interval solve(struct tally *tally, const struct world *w)
     const char *wrong = oracle_judge(&w->in, &out);
     if (wrong != NULL)
         fail_msg("%s", wrong);
+    assert_null(out.trouble); /* no solver died on the way */
     struct interval answer = {out.value, out.feasible ? out.bound : fmax(0, out.bound)};
     tally->answers++;
     tally->proven += out.proven;

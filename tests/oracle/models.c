@@ -242,6 +242,7 @@ static void clusters_of_models_equal_brute_force(void **unused)
         assert_true(best.done);
         if (!whole_run(&found, &solved, &question, &w.f.arena, &err))
             fail_msg("%s", err.text);
+        assert_null(solved.trouble); /* no solver died on the way */
         if (!close_to(solved.value, best.value) || !solved.proven)
             fail_msg("seed %d: %.12g, expected %.12g, bound %.12g", i, solved.value, best.value,
                     solved.bound);

@@ -6,18 +6,16 @@
  *
  *   oracle_brute    every sequence of stages, by recursion. Small instances.
  *   oracle_dynamic  for every limits and every f in {1, S}, over stages placed, layers done and devices taken of each
- *                   kind: all pairs (slowest stage, sum of stages and hand-overs) that no other pair beats in both. As
- *                   both parts of T = max(slowest, sum / f) only grow with a stage's, a beaten pair never becomes the
- *                   better one: the least T for each number of devices is exact. Left out are pairs that exceed a
- *                   service objective, and those that cannot become a pattern which serves more than the known ones do
- *                   on the same devices (a pair's sum grows by the least sum of the layers to come, on any devices).
+ *                   kind (tests/oracle/dynamic.c): the least T for each number of devices, exact. Left out are patterns
+ *                   that miss a service objective, and those that serve no more than known ones do on the same devices.
  *   the cluster     the best pattern for each vector of devices, then a knapsack over vectors: with n devices, the
  *                   most that patterns of a role serve is the most over m of one pattern on m and the rest on n - m.
  *                   Roles meet in devices and in min(prefill, decode) alone, so that all ways to share n among them
  *                   are tried: exact, pools and the least price for a demand included.
  *
  * Not covered: instances whose vectors of devices (counted in the greatest common divisor of a kind's group sizes)
- * times layers exceed ORACLE_CELLS; they answer `done = false`.
+ * times layers times stages exceed ORACLE_CELLS, 48 bytes each; they answer `done = false`. 64 devices of 4 kinds in groups
+ * of 4 and 8, 126 layers and up to 8 stages are 714,375.
  */
 #ifndef TESTS_ORACLE_ORACLE_H
 #define TESTS_ORACLE_ORACLE_H
