@@ -160,6 +160,12 @@ static bool check_certificate(const struct plan *plan, struct err *err)
         return err_set(err, ERR_INPUT,
                 "the plan's certificate says value %g, bound %g and gap_frac %g; the gap is %g",
                 value, bound, plan->certificate.gap_frac, gap);
+    double best = plan->certificate.best;
+    double slack = CLOSE * (value + bound);
+    if (best != 0 && !(fmin(value, bound) - slack <= best && best <= fmax(value, bound) + slack))
+        return err_set(err, ERR_INPUT,
+                "the plan's certificate says best %g, which is not between value %g and bound %g",
+                best, value, bound);
     if (plan->certificate.programs < 0 || plan->certificate.nodes < 0
             || plan->certificate.columns < 0 || !(plan->certificate.solve_s >= 0))
         return err_set(err, ERR_INPUT, "the plan's certificate counts less than nothing");

@@ -115,6 +115,7 @@ static void certify(struct plan *plan, const struct candidate *chosen, const str
     /* fmax: a bound is never on the wrong side of a value. */
     double gap = (found->bound - chosen->score) / fmax(fabs(found->bound), 1e-300);
     plan->certificate.gap_frac = fmax(0, gap);
+    plan->certificate.best = fabs(fmax(found->items[0].score, chosen->score));
     plan->certificate.solve_s = input->reproducible ? 0 : solved->seconds;
     plan->certificate.programs = found->programs;
     plan->certificate.nodes = found->nodes;

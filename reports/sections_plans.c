@@ -101,17 +101,21 @@ static void certificate(const struct chapter *chapter)
 {
     const struct plan *plan = &chapter->focus->run->plan;
     struct arena *arena = chapter->arena;
+    double best = plan_best(plan);
+    double bound = plan->certificate.bound;
     page_text(chapter->page, NULL,
-            "Found by %s: %s %s, and no plan beats %s by the same costs (gap %.2f %%), after "
-            "%lld programs%s.",
+            "Found by %s: steady state %s %s, and no plan beats %s by the same costs (gap %.2f "
+            "%%), after %lld programs%s.",
             plan->certificate.oracle != NULL ? plan->certificate.oracle : "an unnamed solver",
             plan->certificate.objective != NULL ? plan->certificate.objective : "objective",
-            number_show(plan->certificate.value, arena),
-            number_show(plan->certificate.bound, arena), 100 * plan->certificate.gap_frac,
+            number_show(best, arena), number_show(bound, arena), 100 * fabs(bound - best) / bound,
             (long long)plan->certificate.programs,
             !chapter->reproducible && plan->certificate.solve_s > 0
                     ? arena_printf(arena, " in %s s", number_show(plan->certificate.solve_s, arena))
                     : "");
+    if (best != plan->certificate.value)
+        page_text(chapter->page, NULL, "The chosen plan has %s; the simulated workload prefers it.",
+                number_show(plan->certificate.value, arena));
     if (plan->binding != NULL && plan->binding[0] != '\0')
         page_text(chapter->page, NULL, "What binds: %s", plan->binding);
     if (plan->serving != NULL && plan->serving[0] != '\0')

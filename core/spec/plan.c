@@ -1,5 +1,6 @@
 #include "core/spec/plan.h"
 
+#include <math.h>
 #include <string.h>
 
 #include "core/file.h"
@@ -106,6 +107,9 @@ static const struct conf_field certificate_fields[] = {
         {"value", CONF_DOUBLE, AT(value), .help = "objective of this plan"},
         {"bound", CONF_DOUBLE, AT(bound), .help = "no legal plan is better than this"},
         {"gap_frac", CONF_DOUBLE, AT(gap_frac), .help = "(bound - value) / bound"},
+        {"best", CONF_DOUBLE, AT(best),
+                .help = "best steady state found; this plan's is another where the simulated "
+                        "workload prefers it"},
         {"solve_s", CONF_DOUBLE, AT(solve_s), .help = "seconds the solver took"},
         {"programs", CONF_I64, AT(programs), .help = "integer programs solved"},
         {"nodes", CONF_I64, AT(nodes), .help = "branch-and-bound nodes"},
@@ -289,6 +293,13 @@ static bool check_roles(const struct plan *plan, struct err *err)
     return err_at(err, prefill != NULL ? prefill->pos : decode->pos,
             "a %s replica without a %s replica, expected both or neither",
             prefill != NULL ? "prefill" : "decode", prefill != NULL ? "decode" : "prefill");
+}
+
+double plan_best(const struct plan *plan)
+{
+    double best = plan->certificate.best;
+    double value = plan->certificate.value;
+    return best > 0 && fabs(best - value) > 1e-3 * value ? best : value;
 }
 
 int plan_machine(const struct plan *plan, int rank)

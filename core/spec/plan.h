@@ -108,6 +108,7 @@ struct plan {
     struct {
         const char *objective; /* "output_tokens_per_s" */
         double value, bound, gap_frac;
+        double best;    /* value of the best candidate; the simulated workload may prefer another */
         double solve_s; /* left out with --reproducible, so that plans compare byte for byte */
         int64_t programs, nodes;
         int64_t columns;    /* replica patterns that the master program chose from */
@@ -141,6 +142,8 @@ int plan_stage_pools(const struct plan_replica *replica, const struct plan_stage
 MUST_CHECK bool plan_write_file(const struct plan *plan, const char *path, struct err *err);
 enum dtype plan_stage_dtype(const struct plan *plan, const struct plan_stage *stage);
 enum dtype plan_stage_kv_dtype(const struct plan *plan, const struct plan_stage *stage);
+/* certificate.best, or the plan's own value where that is as good (0.1 %) or nothing else was found. */
+double plan_best(const struct plan *plan);
 int plan_machine(const struct plan *plan, int rank);
 /* Machines that the ranks of a stage are on, in equal parts; 0 = one, or unequal parts. For split.nodes. */
 int plan_stage_machines(const struct plan *plan, const struct plan_stage *stage);
