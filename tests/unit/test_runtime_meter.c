@@ -1,8 +1,15 @@
-/* The meter: ops by shape and kind, shapes beyond the table, steps beyond the list. */
+/* The meter: ops by shape and kind, shapes beyond the table, steps beyond the list, memory that is there. */
+
+/* Which pages are in memory is a BSD call. */
+#define _DEFAULT_SOURCE // NOLINT(bugprone-reserved-identifier): glibc looks for it
+
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -108,12 +115,44 @@ static void test_steps_beyond_the_list_are_counted(void **state)
     meter_close(&meter);
 }
 
+/* Whole pages of [memory, memory + bytes) that are not in memory. */
+static int64_t absent_pages(const void *memory, int64_t bytes)
+{
+    int64_t page = sysconf(_SC_PAGESIZE), absent = 0;
+    uintptr_t first = ((uintptr_t)memory + (uintptr_t)page - 1) / (uintptr_t)page;
+    int64_t n = (int64_t)(((uintptr_t)memory + (uintptr_t)bytes) / (uintptr_t)page - first);
+    unsigned char *there = calloc((size_t)n + 1, 1);
+
+    assert_non_null(there);
+    /* An address is a number here, rounded to a page. */
+    void *at = (void *)(first * (uintptr_t)page); // NOLINT(performance-no-int-to-ptr)
+    assert_int_equal(mincore(at, (size_t)(n * page), there), 0);
+    for (int64_t i = 0; i < n; i++)
+        absent += !(there[i] & 1);
+    free(there);
+    return absent;
+}
+
+static void test_steps_find_their_memory_touched(void **state)
+{
+    const int64_t steps = 1 << 15, events = 1 << 15;
+    struct meter meter;
+    struct err err = {0};
+    (void)state;
+
+    assert_true(meter_open(&meter, steps, events, &err));
+    assert_int_equal(absent_pages(meter.steps, steps * (int64_t)sizeof *meter.steps), 0);
+    assert_int_equal(absent_pages(meter.events, events * (int64_t)sizeof *meter.events), 0);
+    meter_close(&meter);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
             cmocka_unit_test(test_op_lasts_from_the_end_of_the_one_before),
             cmocka_unit_test(test_shapes_beyond_the_table_count_by_kind),
             cmocka_unit_test(test_steps_beyond_the_list_are_counted),
+            cmocka_unit_test(test_steps_find_their_memory_touched),
     };
     return cmocka_run_group_tests(tests, replace_clock, restore_clock);
 }
