@@ -11,8 +11,13 @@
 #include <string.h>
 #include <time.h>
 
-/* Ops of one step follow each other within microseconds; longer gaps are waits for other ranks. */
-#define SPIN_NS 50000
+/*
+ * Ops of one step follow each other within microseconds. Longer waits are for other ranks, for the next step, or for a
+ * thread that its CPU was taken from: those offer the CPU to others at every look. Waking who sleeps costs 35 to 200 us
+ * on a virtual machine, whose CPU must be woken, too; so only who waits for longer than a step goes to sleep.
+ */
+#define SPIN_NS  50000
+#define YIELD_NS 2000000
 
 struct worker {
     struct pool *pool;
@@ -23,13 +28,13 @@ struct worker {
 struct pool {
     int threads, started;
     int first_cpu;
-    int64_t spin_ns;
+    bool awake;             /* while waiting, for a while */
     struct worker *workers; /* threads - 1 */
     void (*fn)(void *arg, int part, int parts);
     void *arg;
     bool stop; /* written before job changes */
     /* Each waits for the other's word in this order: say that I sleep, then look again. */
-    _Atomic uint64_t job;
+    _Atomic uint64_t job, finished; /* how many so far */
     _Atomic int pending, sleepers;
     _Atomic bool caller_sleeps;
     pthread_mutex_t lock;
@@ -82,16 +87,26 @@ static void pin(int first_cpu, int part)
     }
 }
 
-static void wait_for_job(struct pool *pool, uint64_t seen)
+/* Waits awake until the counter has another value, or for as long as a pool may. */
+static bool another(const struct pool *pool, const _Atomic uint64_t *counter, uint64_t seen)
 {
-    int64_t end = now_ns() + pool->spin_ns;
-    do {
-        for (int i = 0; i < 64; i++) {
-            if (atomic_load(&pool->job) != seen)
-                return;
+    int64_t begin = now_ns(), spin_end = begin + SPIN_NS, end = begin + YIELD_NS;
+    for (int64_t now = begin; pool->awake && now < end; now = now_ns()) {
+        for (int i = 0; i < (now < spin_end ? 64 : 1); i++) {
+            if (atomic_load(counter) != seen)
+                return true;
             relax();
         }
-    } while (now_ns() < end);
+        if (now >= spin_end)
+            sched_yield();
+    }
+    return atomic_load(counter) != seen;
+}
+
+static void wait_for_job(struct pool *pool, uint64_t seen)
+{
+    if (another(pool, &pool->job, seen))
+        return;
     pthread_mutex_lock(&pool->lock);
     atomic_fetch_add(&pool->sleepers, 1);
     while (atomic_load(&pool->job) == seen)
@@ -110,7 +125,10 @@ static void *work(void *arg)
         if (pool->stop)
             return NULL;
         pool->fn(pool->arg, worker->part, pool->threads);
-        if (atomic_fetch_sub(&pool->pending, 1) == 1 && atomic_load(&pool->caller_sleeps)) {
+        if (atomic_fetch_sub(&pool->pending, 1) > 1)
+            continue;
+        atomic_fetch_add(&pool->finished, 1);
+        if (atomic_load(&pool->caller_sleeps)) {
             pthread_mutex_lock(&pool->lock);
             pthread_cond_signal(&pool->done);
             pthread_mutex_unlock(&pool->lock);
@@ -129,19 +147,13 @@ static void post(struct pool *pool)
     pthread_mutex_unlock(&pool->lock);
 }
 
-static void wait_for_all(struct pool *pool)
+static void wait_for_all(struct pool *pool, uint64_t before)
 {
-    int64_t end = now_ns() + pool->spin_ns;
-    do {
-        for (int i = 0; i < 64; i++) {
-            if (atomic_load(&pool->pending) == 0)
-                return;
-            relax();
-        }
-    } while (now_ns() < end);
+    if (another(pool, &pool->finished, before))
+        return;
     pthread_mutex_lock(&pool->lock);
     atomic_store(&pool->caller_sleeps, true);
-    while (atomic_load(&pool->pending) > 0)
+    while (atomic_load(&pool->finished) == before)
         pthread_cond_wait(&pool->done, &pool->lock);
     atomic_store(&pool->caller_sleeps, false);
     pthread_mutex_unlock(&pool->lock);
@@ -155,9 +167,10 @@ void pool_run(struct pool *pool, void (*fn)(void *arg, int part, int parts), voi
     }
     pool->fn = fn;
     pool->arg = arg;
+    uint64_t before = atomic_load(&pool->finished);
     post(pool);
     fn(arg, 0, pool->threads);
-    wait_for_all(pool);
+    wait_for_all(pool, before);
 }
 
 struct pool *pool_open(int threads, int first_cpu, struct err *err)
@@ -177,8 +190,7 @@ struct pool *pool_open(int threads, int first_cpu, struct err *err)
     allowed_once();
     *pool = (struct pool){.threads = threads, .first_cpu = first_cpu, .workers = workers};
     /* Awake threads must not keep each other, or other ranks, from a CPU. */
-    bool room = first_cpu >= 0 && first_cpu + threads <= CPU_COUNT(&allowed);
-    pool->spin_ns = room ? SPIN_NS : 0;
+    pool->awake = first_cpu >= 0 && first_cpu + threads <= CPU_COUNT(&allowed);
     pthread_mutex_init(&pool->lock, NULL);
     pthread_cond_init(&pool->wake, NULL);
     pthread_cond_init(&pool->done, NULL);

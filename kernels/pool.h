@@ -1,6 +1,6 @@
 /*
- * pool - the threads of a host device. The caller is part 0; the others wait between jobs, awake for a
- * short while, then asleep, so that ops that follow each other start at once and idle ranks cost nothing.
+ * pool - the threads of a host device. The caller is part 0; the others wait between jobs, awake for
+ * 2 ms, then asleep, so that ops and steps that follow each other start at once and idle ranks cost nothing.
  */
 #ifndef KERNELS_POOL_H
 #define KERNELS_POOL_H
