@@ -44,6 +44,7 @@ extern const struct command command_doctor, command_profile, command_plan, comma
 /* Which ranks a command needs, and where. */
 struct cli_ranks {
     int n;
+    int threads; /* of all ranks together, where they are on one machine; 0 = one for each */
     const int *machines;      /* of each rank, counted from 0; NULL = all on one */
     const char *const *hosts; /* names of the machines; n_hosts = 0: they have none */
     int n_hosts;

@@ -13,6 +13,7 @@
 #include "db/run_store.h"
 #include "planner/lookup.h"
 #include "profiler/probe.h"
+#include "runtime/place.h"
 #include "runtime/runtime.h"
 
 struct run_options {
@@ -255,6 +256,7 @@ static bool run(struct cli *cli, void *options)
     if (!run_read(&in, cli, cli->argv[0], o->model, o->workload, o->prompts))
         return false;
     const struct cli_ranks wanted = {.n = in.plan.n_ranks,
+            .threads = place_host_threads(&in.plan, 0, NULL),
             .machines = in.plan.n_machines > 0 ? in.plan.machines : NULL,
             .hosts = in.plan.hosts,
             .n_hosts = in.plan.n_hosts,

@@ -101,6 +101,7 @@ static bool find_place(struct ranks_where *out, const struct cli_ranks *wanted, 
                 n_names);
     if (most == 0) {
         out->on_this_host = true;
+        out->threads = wanted->threads;
         return true;
     }
     out->per_node = ranks_per_machine(wanted);

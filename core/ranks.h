@@ -44,14 +44,15 @@ const char *ranks_mpi_version(void);
 /* True when this process was started by an MPI launcher. */
 bool ranks_launched(void);
 /* Replaces nothing: starts argv as n ranks on this host under the MPI launcher and waits. *status is
- * their exit status (128+n for a signal). With more ranks than cores they are told to yield.
+ * their exit status (128+n for a signal). With more threads than cores they are told to yield.
  * ERR_ENV with the package to install when there is no launcher, and with one sentence when a rank was
  * killed, stopped or cut off: then the whole job has been ended (core/pulse.h). */
 MUST_CHECK bool ranks_launch(int n, char *const argv[], int *status, struct err *err);
 
 /* Where ranks go. Open MPI and MPICH reach hosts by ssh, or inside a Slurm allocation by its own means. */
 struct ranks_where {
-    bool on_this_host;        /* all of them; the rest is not looked at */
+    bool on_this_host;        /* all of them; the hosts and agent are not looked at */
+    int threads;              /* of all ranks together, there; 0 = one for each */
     const char *const *hosts; /* of each rank; NULL = the allocation's, per_node ranks on each */
     int per_node;
     const char *

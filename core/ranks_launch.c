@@ -131,7 +131,8 @@ static char *list_hosts(const struct ranks_where *where, int n, struct arena *ar
 
 static void add_open_mpi(struct flags *flags, int n, const struct ranks_where *where)
 {
-    bool crowded = where->on_this_host && n > sysconf(_SC_NPROCESSORS_ONLN);
+    int threads = where->threads > n ? where->threads : n;
+    bool crowded = where->on_this_host && threads > sysconf(_SC_NPROCESSORS_ONLN);
     if (geteuid() == 0)
         add(flags, "--allow-run-as-root");
     add(flags, "--quiet");

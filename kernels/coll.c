@@ -4,7 +4,13 @@
 
 #include "kernels/coll_impl.h"
 
-struct coll *coll_open(const int *members, int n, int key, bool deterministic, struct err *err)
+bool coll_crowded(int host_threads, int host_ranks, int cpus)
+{
+    return (host_threads > host_ranks ? host_threads : host_ranks) > cpus;
+}
+
+struct coll *coll_open(
+        const int *members, int n, const struct coll_options *options, struct err *err)
 {
     if (n < 1) {
         err_set(err, ERR_BUG, "a group of %d ranks", n);
@@ -12,7 +18,7 @@ struct coll *coll_open(const int *members, int n, int key, bool deterministic, s
     }
     if (n == 1)
         return coll_self_open(err);
-    return coll_mpi_open(members, n, key, deterministic, err);
+    return coll_mpi_open(members, n, options, err);
 }
 
 void coll_close(struct coll *coll)

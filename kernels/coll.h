@@ -14,10 +14,19 @@
 
 struct coll;
 
+struct coll_options {
+    int key; /* tells groups apart that are opened at once */
+    bool deterministic;
+    int host_threads; /* that compute on this host, of all ranks of the job; 0 = one for each rank */
+};
+
 /* members: world ranks in group order, this process among them. Called by the members alone, and by all of
- * them. key tells groups apart that are opened at once. A group of one never touches MPI. */
+ * them. A group of one never touches MPI. */
 MUST_CHECK struct coll *coll_open(
-        const int *members, int n, int key, bool deterministic, struct err *err);
+        const int *members, int n, const struct coll_options *options, struct err *err);
+/* Whether a rank that waits must offer its CPU at once: more threads compute on a host than it has CPUs, and who is
+ * waited for may need this one. */
+bool coll_crowded(int host_threads, int host_ranks, int cpus);
 void coll_close(struct coll *coll);
 int coll_size(const struct coll *coll);
 int coll_rank(const struct coll *coll);

@@ -34,6 +34,6 @@ struct coll {
 MUST_CHECK struct coll *coll_self_open(struct err *err);
 /* Built with MPI only; ERR_ENV otherwise. */
 MUST_CHECK struct coll *coll_mpi_open(
-        const int *members, int n, int key, bool deterministic, struct err *err);
+        const int *members, int n, const struct coll_options *options, struct err *err);
 
 #endif

@@ -227,8 +227,8 @@ static bool members_check(const int *members, int n, struct err *err)
     return true;
 }
 
-/* More ranks on this host than CPUs? Launchers say how many there are; a guess from the job otherwise. */
-static bool host_crowded(void)
+/* Launchers say how many there are; a guess from the job otherwise. */
+static int host_ranks(void)
 {
     static const char *const names[] = {"OMPI_COMM_WORLD_LOCAL_SIZE", "MPI_LOCALNRANKS"};
     int ranks = 0;
@@ -238,7 +238,7 @@ static bool host_crowded(void)
         if (here)
             ranks = (int)strtol(here, NULL, 10);
     }
-    return ranks > sysconf(_SC_NPROCESSORS_ONLN);
+    return ranks;
 }
 
 static bool one_host(MPI_Comm comm, int size)
@@ -298,9 +298,10 @@ static bool shared_wanted(void)
 }
 
 /* Leaves shm NULL where memory cannot be shared: then everything goes by MPI. */
-static void share(struct mpi *mpi)
+static void share(struct mpi *mpi, int host_threads)
 {
     struct err ignored = {0};
+    bool crowded = coll_crowded(host_threads, host_ranks(), (int)sysconf(_SC_NPROCESSORS_ONLN));
     void *segments[SHM_MAX_RANKS];
     int n = mpi->coll.size;
     bool here = n <= SHM_MAX_RANKS && one_host(mpi->comm, n);
@@ -312,14 +313,15 @@ static void share(struct mpi *mpi)
         return;
     for (int i = 0; i < n; i++)
         segments[i] = (char *)mpi->mapped + shm_segment_bytes() * i;
-    mpi->shm = shm_create(segments, n, mpi->coll.rank, host_crowded(), &ignored);
+    mpi->shm = shm_create(segments, n, mpi->coll.rank, crowded, &ignored);
     if (!everybody(mpi->comm, mpi->shm != NULL)) {
         shm_destroy(mpi->shm);
         mpi->shm = NULL;
     }
 }
 
-struct coll *coll_mpi_open(const int *members, int n, int key, bool deterministic, struct err *err)
+struct coll *coll_mpi_open(
+        const int *members, int n, const struct coll_options *options, struct err *err)
 {
     if (!members_check(members, n, err))
         return NULL;
@@ -334,13 +336,13 @@ struct coll *coll_mpi_open(const int *members, int n, int key, bool deterministi
     MPI_Group world, group;
     MPI_Comm_group(MPI_COMM_WORLD, &world);
     MPI_Group_incl(world, n, members, &group);
-    *mpi = (struct mpi){.coll = {&mpi_ops, n, 0, deterministic}, .counts = counts};
-    MPI_Comm_create_group(MPI_COMM_WORLD, group, key, &mpi->comm);
+    *mpi = (struct mpi){.coll = {&mpi_ops, n, 0, options->deterministic}, .counts = counts};
+    MPI_Comm_create_group(MPI_COMM_WORLD, group, options->key, &mpi->comm);
     MPI_Group_free(&group);
     MPI_Group_free(&world);
     MPI_Comm_rank(mpi->comm, &mpi->coll.rank);
     for (int i = 0; i < MAX_REQUESTS; i++)
         mpi->requests[i] = MPI_REQUEST_NULL;
-    share(mpi);
+    share(mpi, options->host_threads);
     return &mpi->coll;
 }

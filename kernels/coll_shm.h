@@ -19,8 +19,7 @@ struct shm;
 
 /* Of each rank; zeroed before anybody opens. */
 int64_t shm_segment_bytes(void);
-/* segments: of all ranks in group order, borrowed. crowded: more ranks than CPUs, so waiting yields at
- * once. */
+/* segments: of all ranks in group order, borrowed. crowded: waiting yields at once (coll.h). */
 MUST_CHECK struct shm *shm_create(
         void *const *segments, int size, int rank, bool crowded, struct err *err);
 void shm_destroy(struct shm *shm);

@@ -148,7 +148,7 @@ static bool find_group(struct coll **out, struct source_groups *groups, int degr
         return true;
     groups->open[at].coll =
             coll_open(groups->members + (ptrdiff_t)(groups->place / degree) * degree, degree,
-                    GROUP_KEY + at, false, err);
+                    &(struct coll_options){.key = GROUP_KEY + at}, err);
     *out = groups->open[at].coll;
     return *out != NULL;
 }

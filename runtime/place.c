@@ -170,11 +170,10 @@ static bool find_rank(struct place *out, const struct plan *plan, int rank, stru
     return true;
 }
 
-/* CPUs of a host are dealt out in order of rank. */
-int place_first_cpu(const struct plan *plan, int rank, const int *host_of)
+/* Of the ranks below `end` on the host of `rank`. */
+static int threads_below(const struct plan *plan, int rank, int end, const int *host_of)
 {
-    int before = 0, all = 0;
-    int here = host_of ? host_of[rank] : plan_machine(plan, rank);
+    int n = 0, here = host_of ? host_of[rank] : plan_machine(plan, rank);
 
     for (int r = 0; r < plan->n_replicas; r++) {
         for (int s = 0; s < plan->replicas[r].n_stages; s++) {
@@ -183,14 +182,25 @@ int place_first_cpu(const struct plan *plan, int rank, const int *host_of)
             for (int i = 0; i < stage->n_ranks; i++) {
                 int other = stage->ranks[i];
 
-                if ((host_of ? host_of[other] : plan_machine(plan, other)) != here)
-                    continue;
-                all += stage->threads;
-                before += other < rank ? stage->threads : 0;
+                if ((host_of ? host_of[other] : plan_machine(plan, other)) == here && other < end)
+                    n += stage->threads;
             }
         }
     }
-    return all <= sysconf(_SC_NPROCESSORS_ONLN) ? before : -1;
+    return n;
+}
+
+int place_host_threads(const struct plan *plan, int rank, const int *host_of)
+{
+    return threads_below(plan, rank, plan->n_ranks, host_of);
+}
+
+/* CPUs of a host are dealt out in order of rank. */
+int place_first_cpu(const struct plan *plan, int rank, const int *host_of)
+{
+    return place_host_threads(plan, rank, host_of) <= sysconf(_SC_NPROCESSORS_ONLN)
+                   ? threads_below(plan, rank, rank, host_of)
+                   : -1;
 }
 
 static void find_pools(struct place *place)
@@ -227,6 +237,7 @@ bool place_find(struct place *out, const struct plan *plan, const struct model *
     out->last = out->stage == out->replica_plan->n_stages - 1;
     out->leader = out->first && out->index == 0;
     out->first_cpu = place_first_cpu(plan, rank, NULL);
+    out->host_threads = place_host_threads(plan, rank, NULL);
     out->split = (struct split){
             .tp = stage->tp,
             .ep = stage->ep,
@@ -260,6 +271,17 @@ enum group_key {
     KEY_COUNT
 };
 
+static struct coll *open_group(
+        const struct place *place, const int *members, int n, enum group_key kind, struct err *err)
+{
+    int first = kind == KEY_JOB ? 0 : members[0] * KEY_COUNT;
+    struct coll_options options = {.key = first + (int)kind,
+            .deterministic = place->plan->deterministic,
+            .host_threads = place->host_threads};
+
+    return coll_open(members, n, &options, err);
+}
+
 /* Caches go from replica to replica: everybody is in one group. */
 static bool connect_job(struct place *place, struct arena *arena, struct err *err)
 {
@@ -273,7 +295,7 @@ static bool connect_job(struct place *place, struct arena *arena, struct err *er
         return true;
     for (int i = 0; i < plan->n_ranks; i++)
         members[i] = i;
-    place->job_coll = coll_open(members, plan->n_ranks, KEY_JOB, plan->deterministic, err);
+    place->job_coll = open_group(place, members, plan->n_ranks, KEY_JOB, err);
     return place->job_coll != NULL;
 }
 
@@ -281,7 +303,6 @@ bool place_connect(struct place *place, struct arena *arena, struct err *err)
 {
     const struct plan_replica *replica = place->replica_plan;
     const struct plan_stage *stage = place->stage_plan;
-    bool deterministic = place->plan->deterministic;
     int n = replica_ranks(replica), at = 0;
     int *members = ARENA_NEW(arena, int, n);
 
@@ -290,12 +311,10 @@ bool place_connect(struct place *place, struct arena *arena, struct err *err)
             members[at++] = replica->stages[s].ranks[i];
     if (!connect_job(place, arena, err))
         return false;
-    place->replica_coll =
-            coll_open(members, n, members[0] * KEY_COUNT + KEY_REPLICA, deterministic, err);
+    place->replica_coll = open_group(place, members, n, KEY_REPLICA, err);
     if (!place->replica_coll)
         return false;
-    place->stage_coll = coll_open(stage->ranks, stage->n_ranks,
-            stage->ranks[0] * KEY_COUNT + KEY_STAGE, deterministic, err);
+    place->stage_coll = open_group(place, stage->ranks, stage->n_ranks, KEY_STAGE, err);
     if (!place->stage_coll)
         return false;
     if (place->n_groups == 1) {
@@ -303,8 +322,7 @@ bool place_connect(struct place *place, struct arena *arena, struct err *err)
         return true;
     }
     const int *tensor = stage->ranks + (ptrdiff_t)place->group * stage->tp;
-    place->tp_coll =
-            coll_open(tensor, stage->tp, tensor[0] * KEY_COUNT + KEY_TENSOR, deterministic, err);
+    place->tp_coll = open_group(place, tensor, stage->tp, KEY_TENSOR, err);
     return place->tp_coll != NULL;
 }
 

@@ -30,6 +30,7 @@ struct place {
     bool first, last;                 /* stage */
     bool leader;                      /* of the replica */
     int first_cpu;                    /* -1 = more threads than CPUs: not pinned */
+    int host_threads;                 /* of all ranks of the host */
     const struct expert_map *experts; /* or NULL: each ep group has its part, in order */
     struct split split;
     struct piece piece;
@@ -55,8 +56,9 @@ void place_disconnect(struct place *place);
 int place_in_replica(const struct place *place, int stage, int index);
 /* Ranks of a machine of the plan that compute at once while stage `stage` of the replica does. */
 int place_busy(const struct plan *plan, int replica, int stage, int machine);
-/* Where a rank's CPUs begin among those of its host. host_of: host of each rank, NULL = by the plan's
- * machines. -1 = more threads than CPUs: not pinned. */
+/* Threads of all ranks on the host of `rank`. host_of: host of each rank, NULL = by the plan's machines. */
+int place_host_threads(const struct plan *plan, int rank, const int *host_of);
+/* Where a rank's CPUs begin among those of its host. -1 = more threads than CPUs: not pinned. */
 int place_first_cpu(const struct plan *plan, int rank, const int *host_of);
 /* Machines between two ranks that exchange: 2 when they are on different ones, else 0. For op.nodes. */
 int place_apart(const struct plan *plan, int rank, int other);

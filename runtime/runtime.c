@@ -145,6 +145,7 @@ static void find_cpus(struct place *place, struct ranks *ranks, struct arena *ar
     for (int r = 0; r < ranks_count(ranks); r++)
         host_of[r] = ranks_host(ranks, r);
     place->first_cpu = place_first_cpu(place->plan, place->rank, host_of);
+    place->host_threads = place_host_threads(place->plan, place->rank, host_of);
 }
 
 static bool open_weights(struct rank *r, const struct runtime_options *o, struct err *err)

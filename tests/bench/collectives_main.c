@@ -157,9 +157,9 @@ static bool open_ways(struct bench *b, struct err *err)
     for (int i = 0; i < b->n; i++)
         members[i] = i;
     setenv("SHARDWRIGHT_COLL", "mpi", 1);
-    b->coll[WAY_MPI] = coll_open(members, b->n, 1, false, err);
+    b->coll[WAY_MPI] = coll_open(members, b->n, &(struct coll_options){.key = 1}, err);
     unsetenv("SHARDWRIGHT_COLL");
-    b->coll[WAY_HERE] = coll_open(members, b->n, 2, false, err);
+    b->coll[WAY_HERE] = coll_open(members, b->n, &(struct coll_options){.key = 2}, err);
     return b->coll[WAY_MPI] && b->coll[WAY_HERE];
 }
 

@@ -241,7 +241,7 @@ static int collectives(const char *path, struct ranks *ranks)
     double samples[1000];
     for (int i = 0; i < n; i++)
         members[i] = i;
-    struct coll *coll = coll_open(members, n, 1, false, &err);
+    struct coll *coll = coll_open(members, n, &(struct coll_options){.key = 1}, &err);
     float *x = calloc(1 << 20, 1);
     FILE *file = ranks_rank(ranks) == 0 ? fopen(path, "w") : NULL;
     if (!coll || !x) {

@@ -173,7 +173,8 @@ static void point_to_point(struct coll *coll)
 static void whole(const int *members, int n, int key)
 {
     struct err err = {0};
-    struct coll *coll = coll_open(members, n, key, true, &err);
+    struct coll *coll =
+            coll_open(members, n, &(struct coll_options){.key = key, .deterministic = true}, &err);
     if (!coll) {
         fprintf(stderr, "%s\n", err.text);
         exit(err.kind);

@@ -20,7 +20,7 @@ static struct coll *alone(void)
 {
     struct err err = {0};
     int me = 3;
-    struct coll *coll = coll_open(&me, 1, 0, true, &err);
+    struct coll *coll = coll_open(&me, 1, &(struct coll_options){.deterministic = true}, &err);
     assert_non_null(coll);
     assert_int_equal(coll_size(coll), 1);
     assert_int_equal(coll_rank(coll), 0);
@@ -72,7 +72,7 @@ static void a_group_needs_a_member(void **state)
 {
     (void)state;
     struct err err = {0};
-    assert_null(coll_open(NULL, 0, 0, false, &err));
+    assert_null(coll_open(NULL, 0, &(struct coll_options){0}, &err));
     assert_int_equal(err.kind, ERR_BUG);
 }
 
@@ -135,6 +135,26 @@ static void *member_run(void *arg)
     return NULL;
 }
 
+static void ranks_yield_when_threads_are_more_than_cpus(void **state)
+{
+    static const struct {
+        int threads, ranks, cpus;
+        bool crowded;
+    } cases[] = {
+            {2, 2, 2, false},
+            {2, 1, 2, false},
+            {4, 2, 2, true}, /* no more ranks than CPUs, each with two threads */
+            {4, 2, 4, false},
+            {5, 2, 4, true},
+            {0, 2, 2, false}, /* not told: one thread for each rank */
+            {0, 3, 2, true},
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
+        assert_int_equal(
+                coll_crowded(cases[i].threads, cases[i].ranks, cases[i].cpus), cases[i].crowded);
+}
+
 static void members_exchange_through_memory(void **state)
 {
     (void)state;
@@ -164,6 +184,7 @@ int main(void)
             cmocka_unit_test(a_group_of_one_keeps_its_data),
             cmocka_unit_test(messages_to_oneself_are_found_by_tag),
             cmocka_unit_test(a_group_needs_a_member),
+            cmocka_unit_test(ranks_yield_when_threads_are_more_than_cpus),
             cmocka_unit_test(members_exchange_through_memory),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

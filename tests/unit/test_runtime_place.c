@@ -102,6 +102,26 @@ static void test_busy_counts_who_computes_at_once(void **state)
     arena_free(&f.arena);
 }
 
+static void test_threads_of_a_host_are_those_of_all_its_ranks(void **state)
+{
+    static const int two_hosts[] = {0, 0, 1, 1, 1, 1};
+    struct fixture f = {0};
+    struct place p;
+    struct err err = {0};
+    (void)state;
+
+    make(&f);
+    f.stages[0].threads = 1000; /* ranks 0 and 1; more than any machine has CPUs */
+    f.stages[2].threads = 3;    /* ranks 3 and 4 */
+    assert_int_equal(place_host_threads(&f.plan, 5, NULL), 2000 + 1 + 6 + 1);
+    assert_int_equal(place_host_threads(&f.plan, 1, two_hosts), 2000);
+    assert_int_equal(place_host_threads(&f.plan, 2, two_hosts), 1 + 6 + 1);
+    assert_int_equal(place_first_cpu(&f.plan, 1, two_hosts), -1);
+    assert_true(place_find(&p, &f.plan, &f.model, 4, 6, &err));
+    assert_int_equal(p.host_threads, 2008);
+    arena_free(&f.arena);
+}
+
 /* One replica, groups of the first stage 2, of the second 1: that one serves both pools. */
 static void test_a_group_serves_the_pools_of_stages_with_more_groups(void **state)
 {
@@ -223,6 +243,14 @@ static void test_plans_that_cannot_run_are_refused(void **state)
     f.replicas[1].in_flight = 3;
     check_refused(&f, 6, "plan.yaml:11:5: in_flight is 3, expected 1 to the 2 stages there are");
     make(&f);
+    f.replicas[1].role = ROLE_DECODE;
+    f.stages[2].attention_dp = 2;
+    f.stages[2].tp = 1;
+    check_refused(&f, 6,
+            "plan.yaml:11:5: replica 1 has the role decode and 2 attention-dp groups, expected "
+            "one: the runtime hands caches over to replicas of one group; `shardwright simulate` "
+            "knows no limit");
+    make(&f);
     f.plan.model_digest = "abc";
     f.model.digest = "def";
     check_refused(&f, 6,
@@ -236,6 +264,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
             cmocka_unit_test(test_every_rank_finds_its_place),
             cmocka_unit_test(test_busy_counts_who_computes_at_once),
+            cmocka_unit_test(test_threads_of_a_host_are_those_of_all_its_ranks),
             cmocka_unit_test(test_a_group_serves_the_pools_of_stages_with_more_groups),
             cmocka_unit_test(test_experts_lie_where_the_map_says),
             cmocka_unit_test(test_plans_that_cannot_run_are_refused),
