@@ -246,7 +246,7 @@ static struct sched *open_sched(struct replica_run *run, struct arena *arena, st
             .n_blocks = replica->kv_blocks,
             .block_tokens = run->input->plan->block_tokens,
             .role = role_of(replica),
-            .prefix_cache = run->input->plan->prefix_cache,
+            .prefix_cache = run->input->plan->prefix_cache && replica->role != ROLE_DECODE,
             .max_queue = workload != NULL && replica->role != ROLE_DECODE
                                  ? workload->admission.max_queue
                                  : 0}; /* what comes to a decode replica was accepted before */

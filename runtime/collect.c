@@ -117,6 +117,10 @@ static void move_requests(struct collected *out, const struct serve *serve, int 
         }
         if (decode && record.output_len == 0)
             continue;
+        if (decode) { /* the prompt's was reused before */
+            record.reused_tokens += out->records[i].reused_tokens;
+            record.preemptions += out->records[i].preemptions;
+        }
         out->records[i] = record;
         out->tokens[i] = tokens;
     }

@@ -102,11 +102,6 @@ static bool check_role(const struct plan *plan, int replica, struct err *err)
                 "runtime hands caches over to replicas of one group; `shardwright simulate` knows "
                 "no limit",
                 replica, plan_pools(r));
-    if (r->role != ROLE_MIXED && plan->prefix_cache)
-        return err_at(err, r->pos,
-                "replica %d has the role %s in a plan with prefix_cache: the runtime keeps no "
-                "prefixes where caches are handed over; leave prefix_cache out",
-                replica, replica_role_names[r->role]);
     return true;
 }
 

@@ -28,7 +28,7 @@ static bool open_leader(struct serve *s, struct arena *arena, struct err *err)
             .n_pools = s->place->n_pools,
             .n_blocks = replica->kv_blocks,
             .block_tokens = s->place->plan->block_tokens,
-            .prefix_cache = s->place->plan->prefix_cache,
+            .prefix_cache = s->place->plan->prefix_cache && !decode, /* whole caches come there */
             .role = sched_role_of(replica->role),
             .max_queue = decode ? 0 : s->options->workload->admission.max_queue,
     };
@@ -204,12 +204,12 @@ static void take_token(
         record->first_token_ns = now_ns;
     if (stop)
         sched_stop(s->sched, item->request);
+    record->reused_tokens = sched_reused(s->sched, item->request);
+    record->preemptions = sched_preemptions(s->sched, item->request);
     if (!stop && record->output_len < request->output_len)
         return;
     record->finish_ns = now_ns;
     record->outcome = REQUEST_FINISHED;
-    record->reused_tokens = sched_reused(s->sched, item->request);
-    record->preemptions = sched_preemptions(s->sched, item->request);
     s->n_finished++;
 }
 

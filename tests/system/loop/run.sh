@@ -108,6 +108,30 @@ done
 cmp apart.tokens shared.tokens || fail "another answer when blocks are shared"
 [ "$(cut -d, -f5 apart.csv | tr '\n' ' ')" = "reused_tokens 0 0 0 " ] || fail "$(cat apart.csv)"
 [ "$(cut -d, -f5 shared.csv | tr '\n' ' ')" = "reused_tokens 0 16 16 " ] || fail "$(cat shared.csv)"
+if [ "$ranks" = 2 ]; then
+    # where caches are handed over, prompts share them before
+    cat >handed.yaml <<'EOF'
+format: shardwright-plan
+version: 1
+model: model
+dtype: f32
+kv_dtype: f32
+max_len: 32
+deterministic: true
+prefix_cache: true
+n_ranks: 2
+replicas:
+  - {role: prefill, max_seqs: 1, max_tokens: 16, kv_blocks: 8,
+     stages: [{first_layer: 0, end_layer: 4, kind: core, ranks: [0]}]}
+  - {role: decode, max_seqs: 4, max_tokens: 16, kv_blocks: 8,
+     stages: [{first_layer: 0, end_layer: 4, kind: core, ranks: [1]}]}
+EOF
+    "$PROGRAM" --check-file handed.yaml
+    expect 0 "$PROGRAM" run handed.yaml --weights model --prompts prompts.jsonl \
+        --tokens handed.tokens --requests handed.csv
+    cmp apart.tokens handed.tokens || fail "another answer when shared blocks are handed over"
+    [ "$(cut -d, -f5 handed.csv | tr '\n' ' ')" = "reused_tokens 0 16 16 " ] || fail "$(cat handed.csv)"
+fi
 
 say report
 expect 0 "$PROGRAM" report --db costs.db -o report --reproducible
