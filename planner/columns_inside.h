@@ -7,6 +7,7 @@
 
 #include "planner/columns.h"
 #include "planner/master.h"
+#include "planner/pools.h"
 
 /* Finer than this, sums of doubles decide. */
 #define COLUMNS_FINEST 1e-9
@@ -29,6 +30,8 @@ struct solver {
     int64_t deadline_ns;
     struct columns_proof proof; /* the best bound of the linear program so far */
     double bound;               /* proof.bound, or what whole numbers add to it */
+    bool pooled;                /* pools may matter, and are known: */
+    struct pools pools;
 };
 
 bool columns_late(const struct solver *s);
@@ -40,5 +43,10 @@ void columns_weights(double *weight, const struct solver *s);
 MUST_CHECK bool columns_round(struct solver *s, struct master_whole *whole, struct err *err);
 /* Closes the gap of whole numbers as far as is asked for; what is proven goes to s->bound. */
 MUST_CHECK bool columns_close(struct solver *s, struct master_whole *whole, struct err *err);
+
+/* s->pools for the weights of s->proof (C19). */
+void columns_find_pools(struct solver *s);
+/* The program knows all patterns of a role that matter, but for the slack. */
+void columns_list_pools(struct solver *s, int role, double slack_frac);
 
 #endif

@@ -136,38 +136,58 @@ static bool beaten(const struct solver *s, const struct pattern *pattern, int ro
 }
 
 /*
- * Every pattern that a better solution could hold (C14): with weights w and the least ratio a of its role, a
+ * Every pattern of a role that a better solution could hold (C14): with weights w and the least ratio a of its role, a
  * pattern in a solution costs it w . devices - a requests_per_s of the bound; where that is more than what
- * separates the bound from a value, it is in none that is better. False when labels or time ran out.
+ * separates the bound from a value, it is in none that is better. With pools, nor is one that leaves too little for
+ * the others (C20). False when labels or time ran out.
  */
+static bool add_role(struct solver *s, int role, double value)
+{
+    double ratio = s->proof.least[role];
+    if (isinf(ratio))
+        return true;
+    double scaled[INSTANCE_KINDS];
+    for (int k = 0; k < s->instance->n_kinds; k++)
+        scaled[k] = s->proof.weight[k] / ratio;
+    struct pricing_query query = {.role = role,
+            .weight = scaled,
+            .all = true,
+            .loss = loss_of(s, value) / ratio,
+            .slack_frac = slack_of(s),
+            .effort = EFFORT_ALL,
+            .known = s->master.items,
+            .n_known = s->master.n,
+            .deadline_ns = s->deadline_ns};
+    double allowed[POOLS_STEPS + 1];
+    if (s->pooled) {
+        query.most_rate = pools_allow(allowed, &s->pools, role, value);
+        query.most_rate = isinf(query.most_rate) ? 0 : query.most_rate;
+        for (int j = 0; j <= POOLS_STEPS; j++)
+            allowed[j] /= ratio;
+        query.allowed = allowed;
+        query.n_allowed = POOLS_STEPS + 1;
+        query.steps_per_rate = 1 / s->pools.step;
+    }
+    struct pricing_answer answer;
+    pricing_run(&answer, s->pricing, &query, s->arena);
+    s->out->labels += answer.labels;
+    for (int i = 0; i < answer.n; i++)
+        if (!beaten(s, &answer.items[i], role))
+            master_add(&s->master, &answer.items[i]);
+    if (answer.complete && s->pooled)
+        columns_list_pools(s, role, slack_of(s));
+    return answer.complete;
+}
+
+/* All roles; false when one was too many. */
 static bool add_all(struct solver *s, double value)
 {
-    double loss = loss_of(s, value);
-    for (int role = 0; role <= ROLE_DECODE; role++) {
-        double ratio = s->proof.least[role];
-        if (isinf(ratio))
-            continue;
-        double scaled[INSTANCE_KINDS];
-        for (int k = 0; k < s->instance->n_kinds; k++)
-            scaled[k] = s->proof.weight[k] / ratio;
-        struct pricing_query query = {.role = role,
-                .weight = scaled,
-                .all = true,
-                .loss = loss / ratio,
-                .slack_frac = slack_of(s),
-                .effort = EFFORT_ALL,
-                .known = s->master.items,
-                .n_known = s->master.n,
-                .deadline_ns = s->deadline_ns};
-        struct pricing_answer answer;
-        pricing_run(&answer, s->pricing, &query, s->arena);
-        s->out->labels += answer.labels;
-        for (int i = 0; i < answer.n; i++)
-            if (!beaten(s, &answer.items[i], role))
-                master_add(&s->master, &answer.items[i]);
-        if (!answer.complete)
+    for (int role = 0; role <= ROLE_DECODE && s->pooled; role++)
+        pools_line(&s->pools, role, s->pools.ratio[role], s->pools.one[role]);
+    static const int order[] = {ROLE_PREFILL, ROLE_DECODE, ROLE_MIXED};
+    for (int i = 0; i <= ROLE_DECODE; i++)
+        if (!add_role(s, order[i], value))
             return false;
-    }
     return true;
 }
 
@@ -199,12 +219,15 @@ static bool close_to(
 bool columns_close(struct solver *s, struct master_whole *whole, struct err *err)
 {
     double enough = fmax(s->options->gap_frac, COLUMNS_FINEST);
+    if (!whole->known || columns_gap(s, whole->value, s->bound) <= enough)
+        return true;
+    columns_find_pools(s);
     for (int share = 1 << 2 * (WIDENINGS - 1); share > 0; share /= 4) {
         if (!whole->known || columns_late(s) || columns_gap(s, whole->value, s->bound) <= enough)
             return true;
         double goal = goal_of(s, whole->value);
         bool all;
-        if (!close_to(s, whole, s->proof.bound + (goal - s->proof.bound) / share, &all, err))
+        if (!close_to(s, whole, s->bound + (goal - s->bound) / share, &all, err))
             return false;
         if (!all)
             return true;

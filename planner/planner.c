@@ -93,8 +93,8 @@ static const char *agreed(const struct solved *solved, double output, struct are
     const struct columns_result *whole = &solved->columns;
     const char *text = "";
     if (whole->feasible)
-        text = arena_printf(arena, "linear bound within %.2f %%, ",
-                100 * fabs(whole->linear - whole->value) / whole->linear);
+        text = arena_printf(arena, "linear bound within %.2f %%, whole replicas within %.2f %%, ",
+                100 * fabs(whole->linear - whole->value) / whole->linear, 100 * whole->gap_frac);
     if (!solved->both || !whole->feasible || isinf(solved->search_best))
         return text;
     return arena_printf(arena, "%ssearch of configurations within %.2f %%, ", text,

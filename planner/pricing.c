@@ -116,6 +116,7 @@ static bool hunt_range(struct hunt *h, double from_us, double cap_us, int halvin
     double most = h->below / from_us; /* cost that a pattern may have */
     if (h->query->all)
         most = h->served / from_us * (1 + 1e-9) + h->query->loss;
+    most = fmin(most, hunt_allowed(h, from_us));
     double cost = hunt_weigh_cost(h, &rest->by_cost, most);
     if (isinf(cost) || cost >= most)
         return true;
@@ -205,7 +206,13 @@ static bool hunt_stages(struct hunt *h, int n_stages, bool *more)
         if (rest->cost[0] > h->query->loss)
             cap_us = fmin(cap_us, h->served * (1 + 1e-9) / (rest->cost[0] - h->query->loss));
     }
-    return from_us > cap_us || hunt_range(h, from_us, cap_us, 0);
+    cap_us = fmin(cap_us, hunt_allowed_pace(h, rest->cost[0]));
+    if (from_us > cap_us)
+        return true;
+    /* Nor do paces matter that are faster than is of use. */
+    if (h->query->all && h->query->most_rate > 0)
+        from_us = fmax(from_us, fmin(h->served / h->query->most_rate, cap_us));
+    return hunt_range(h, from_us, cap_us, 0);
 }
 
 /* The best even split of the layers over equal stages of a way; false when none has less than below. */
@@ -224,7 +231,8 @@ static bool guess_way(const struct hunt *h, const struct way *way, double below,
                         way->kind, way->config, layers * s / n, layers * (s + 1) / n};
             struct pattern trial = {h->limits, together ? n : 1, n, trial_stages, 0, 0, 0, {0}};
             if (!pattern_price(&trial, p->instance, p->table)
-                    || way->cost * n * trial.pace_us >= below)
+                    || way->cost * n * trial.pace_us >= below
+                    || way->cost * n > hunt_allowed(h, trial.pace_us))
                 continue;
             below = way->cost * n * trial.pace_us;
             *best = trial;
@@ -309,6 +317,25 @@ void pricing_guess(struct pricing_answer *out, struct pricing *p, const struct p
         if (best[i].n_stages > 0)
             hunt_add_pattern(&h, &best[i]);
     arena_free(&scratch);
+}
+
+double pricing_lightest(struct pricing *p, int role, const double *weight)
+{
+    const struct instance *in = p->instance;
+    const struct pricing_query query = {.role = role, .weight = weight};
+    struct hunt h = {.pricing = p, .query = &query, .in_flight = 1};
+    double lightest = HUGE_VAL;
+    for (int l = 0; l < in->n_limits; l++) {
+        if (in->limits[l].role != role || !p->facts[l].possible)
+            continue;
+        h.limits = l;
+        h.cap_us = in->limits[l].round_cap_us;
+        list_ways(&h, false);
+        fill_ways(&h);
+        if (hunt_find_rest(&h))
+            lightest = fmin(lightest, p->rest.cost[0]);
+    }
+    return lightest;
 }
 
 void pricing_run(struct pricing_answer *out, struct pricing *p, const struct pricing_query *query,

@@ -35,6 +35,12 @@ struct pricing_query {
     const struct pattern
             *known; /* with all: what is known already; only what none of these beats */
     int n_known;
+    /* What a pattern may weigh, by its rate in steps, rounded up; the last entry holds for all higher rates. NULL = any
+     * weight. Never falls. */
+    const double *allowed;
+    int n_allowed;
+    double steps_per_rate;
+    double most_rate;    /* with all: higher rates are no better than this one; 0 = they are */
     int64_t effort;      /* labels that may be spent; 0 = as many as it takes */
     int64_t deadline_ns; /* of clock_now_ns; 0 = none */
 };
@@ -50,6 +56,9 @@ struct pricing_answer {
 /* Something to begin with: the best even split of every kind and configuration over all limits. */
 void pricing_guess(struct pricing_answer *out, struct pricing *pricing,
         const struct pricing_query *query, struct arena *arena);
+
+/* No pattern of a role weighs less; HUGE_VAL when there is none. */
+double pricing_lightest(struct pricing *pricing, int role, const double *weight);
 
 void pricing_run(struct pricing_answer *out, struct pricing *pricing,
         const struct pricing_query *query, struct arena *arena);

@@ -191,3 +191,14 @@ bool hunt_find_rest(struct hunt *h)
     }
     return isfinite(rest->cost[0]);
 }
+
+double hunt_allowed_pace(const struct hunt *h, double cost)
+{
+    const struct pricing_query *q = h->query;
+    int steps = 0;
+    while (q->allowed != NULL && steps < q->n_allowed && q->allowed[steps] < cost)
+        steps++;
+    if (steps > 0 && steps == q->n_allowed)
+        return 0;
+    return steps > 1 ? h->served / ((steps - 1) / q->steps_per_rate) * (1 + 1e-9) : HUGE_VAL;
+}

@@ -5,6 +5,8 @@
 #ifndef PLANNER_PRICING_HUNT_H
 #define PLANNER_PRICING_HUNT_H
 
+#include <math.h>
+
 #include "planner/pricing.h"
 
 enum {
@@ -115,6 +117,19 @@ static inline bool hunt_arc_fits(const struct hunt *h, const struct instance_pri
 {
     return price->most_in_flight >= h->in_flight && price->us <= h->cap_us;
 }
+
+/* What a pattern of at least this pace may weigh. */
+static inline double hunt_allowed(const struct hunt *h, double pace_us)
+{
+    const struct pricing_query *q = h->query;
+    if (q->allowed == NULL)
+        return HUGE_VAL;
+    double steps = ceil(h->served / pace_us * q->steps_per_rate * (1 - 1e-12));
+    return q->allowed[steps < q->n_allowed ? (int)steps : q->n_allowed - 1];
+}
+
+/* The slowest pace at which a pattern may weigh so much, HUGE_VAL = any; 0 = it may not. */
+double hunt_allowed_pace(const struct hunt *h, double cost);
 
 /* Fill the rests of a hunt; the first two return what every pattern has at least, and end early where that
  * is `enough`. hunt_find_rest: false when no path is left. */

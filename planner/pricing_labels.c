@@ -44,6 +44,8 @@ static bool outdone(const struct hunt *h, const struct label *label, double rate
 {
     const struct front *front = &h->pricing->front;
     int n_kinds = h->pricing->instance->n_kinds;
+    if (h->query->most_rate > 0)
+        rate = fmin(rate, h->query->most_rate);
     rate *= 1 - h->query->slack_frac / 2;
     for (int i = 0; i < front->n && front->items[i].rate >= rate; i++) {
         int k = 0;
@@ -84,6 +86,9 @@ static bool hopeless(const struct hunt *h, const struct label *label, int at)
     more = fmax(more, priced_rest(h, label, at));
     if (h->n_stages > 0)
         more = fmax(more, (h->n_stages - label->n_stages) * h->cheapest_cost);
+    if (h->query->allowed != NULL
+            && label->cost + fmax(more, work / h->cap_us) > hunt_allowed(h, pace))
+        return true;
     if (h->query->all) {
         /* served / T - cost >= -loss for some pace T in [pace, cap]; rounding may not lose one. */
         double over = label->cost - h->query->loss;
