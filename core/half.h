@@ -1,6 +1,7 @@
 /*
- * half - the two 16-bit floats beside f32: bf16, which is its upper half, and IEEE 754's f16. Widening is exact,
- * narrowing rounds to nearest even; a NaN stays one, what is too large becomes an infinity.
+ * half - the small floats beside f32: bf16, which is its upper half, IEEE 754's f16, and f8 (E4M3 of
+ * arXiv:2209.05433: 4 bits of exponent, 3 of mantissa, no infinities). Widening is exact, narrowing rounds to nearest
+ * even; a NaN stays one, what is too large becomes an infinity, or the largest f8.
  */
 #ifndef CORE_HALF_H
 #define CORE_HALF_H
@@ -58,6 +59,30 @@ static inline uint16_t f16_narrow(float value)
         return (uint16_t)(sign | (half_bits(half_float(bits) + 0.5f) - 0x3f000000u));
     bits += 0xfffu + ((bits >> 13) & 1u);
     return (uint16_t)(sign | ((bits - 0x38000000u) >> 13));
+}
+
+#define F8_MOST 448.0f
+
+static inline float f8_widen(uint8_t value)
+{
+    uint32_t magnitude = value & 0x7fu, sign = (uint32_t)(value & 0x80u) << 24;
+    if (magnitude == 0x7fu)
+        return half_float(sign | 0x7fc00000u);
+    return half_float(sign | half_bits(half_float(magnitude << 20) * 0x1p120f));
+}
+
+static inline uint8_t f8_narrow(float value)
+{
+    uint32_t bits = half_bits(value), sign = (bits >> 24) & 0x80u;
+    bits &= 0x7fffffffu;
+    if (bits > 0x7f800000u)
+        return (uint8_t)(sign | 0x7fu);
+    if (bits >= 0x43e00000u) /* 448 */
+        return (uint8_t)(sign | 0x7eu);
+    if (bits < 0x3c800000u) /* below 2^-6: steps of 2^-9, as the sum has them */
+        return (uint8_t)(sign | (half_bits(half_float(bits) + 0x1p14f) - 0x46800000u));
+    bits += 0x7ffffu + ((bits >> 20) & 1u);
+    return (uint8_t)(sign | ((bits - 0x3c000000u) >> 20));
 }
 
 #endif

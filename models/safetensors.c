@@ -15,7 +15,7 @@ static const int64_t max_header_bytes = 100000000;
 static const struct {
     const char *name;
     enum dtype dtype;
-} dtypes[] = {{"F32", DTYPE_F32}, {"BF16", DTYPE_BF16}, {"F16", DTYPE_F16}};
+} dtypes[] = {{"F32", DTYPE_F32}, {"BF16", DTYPE_BF16}, {"F16", DTYPE_F16}, {"F8_E4M3", DTYPE_F8}};
 
 const char *safetensors_dtype(enum dtype dtype)
 {
@@ -47,8 +47,9 @@ static bool read_dtype(struct safetensors_entry *entry, const struct json_node *
         }
     }
     return err_set(err, ERR_INPUT,
-            "%s: tensor %s has dtype %s, supported are F32, BF16 and F16; quantised checkpoints "
-            "are not read",
+            "%s: tensor %s has dtype %s, supported are F32, BF16, F16 and F8_E4M3; checkpoints "
+            "that "
+            "are quantised otherwise are not read",
             path, entry->name, text);
 }
 

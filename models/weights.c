@@ -45,8 +45,7 @@ static bool may_be_ignored(const char *name, const struct model *model)
     return layer >= model->n_layers && layer < model->n_layers + model->n_mtp;
 }
 
-/* "[512, 128]"; buf of 96 bytes. */
-static const char *show_shape(char *buf, const int64_t *dim, int n_dims)
+const char *weights_show_shape(char *buf, const int64_t *dim, int n_dims)
 {
     int at = snprintf(buf, 96, "[");
     for (int i = 0; i < n_dims; i++)
@@ -69,8 +68,13 @@ static bool same_shape(const struct weights *w, const struct named *have,
     return err_set(err, ERR_INPUT,
             "%s/%s: tensor %s is %s, the model's is %s: config.json and weights do not belong "
             "together",
-            w->dir, have->file, have->name, show_shape(has, t->dim, t->n_dims),
-            show_shape(wants, spec->dim, spec->n_dims));
+            w->dir, have->file, have->name, weights_show_shape(has, t->dim, t->n_dims),
+            weights_show_shape(wants, spec->dim, spec->n_dims));
+}
+
+static bool may_stay(const struct weights *w, const char *name, const struct model *model)
+{
+    return may_be_ignored(name, model) || weights_is_scale(w, name);
 }
 
 static bool foreign(
@@ -90,7 +94,7 @@ static bool complete(struct weights *w, const struct model *model, struct err *e
     qsort(specs, (size_t)n, sizeof(*specs), spec_by_name);
     for (int64_t s = 0; s < n; s++) {
         while (i < w->n && strcmp(w->tensors[i].name, specs[s].name) < 0) {
-            if (!may_be_ignored(w->tensors[i].name, model))
+            if (!may_stay(w, w->tensors[i].name, model))
                 return foreign(w, &w->tensors[i], model, err);
             i++;
         }
@@ -102,7 +106,7 @@ static bool complete(struct weights *w, const struct model *model, struct err *e
         i++;
     }
     for (; i < w->n; i++)
-        if (!may_be_ignored(w->tensors[i].name, model))
+        if (!may_stay(w, w->tensors[i].name, model))
             return foreign(w, &w->tensors[i], model, err);
     return true;
 }
@@ -122,7 +126,7 @@ struct weights *weights_open(const struct model *model, const char *dir, struct 
     if (!w)
         return NULL;
     w->dir = arena_strdup(&w->arena, dir);
-    if (!weights_map(w, err) || !complete(w, model, err)) {
+    if (!weights_map(w, err) || !weights_find_scales(w, err) || !complete(w, model, err)) {
         weights_close(w);
         return NULL;
     }

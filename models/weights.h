@@ -4,6 +4,11 @@
  *
  * Opening checks everything before a byte is used: header length, JSON, dtype, shape against the model,
  * offsets (in range, no overlap, no hole), shard names (no path in them), missing and extra tensors.
+ *
+ * F8_E4M3 tensors are read with the scales that lie beside them: NAME_scale_inv or NAME_scale, one for the tensor,
+ * one for each row, or one for each 128 x 128 values (DeepSeek-V3, arXiv:2412.19437, 3.3.2). What is copied is the
+ * value times its scale: scale_inv is the inverse of what the values were divided by, so both names multiply. Scales
+ * of activations (input_scale) are not used.
  */
 #ifndef MODELS_WEIGHTS_H
 #define MODELS_WEIGHTS_H
@@ -40,7 +45,7 @@ MUST_CHECK struct weights *weights_open_random(
 void weights_close(struct weights *weights);
 
 struct tensor {
-    enum dtype dtype;
+    enum dtype dtype; /* as stored */
     int n_dims;
     int64_t dim[4];
     const void *data; /* mapped; NULL when random */

@@ -1,25 +1,10 @@
 /*
- * weights_copy - a slice of a tensor, converted and packed.
+ * weights_copy - a slice of a tensor, converted and packed; f8 tensors times their scales.
  */
 #include <string.h>
 
-#include "core/half.h"
 #include "models/safetensors.h"
 #include "models/weights_state.h"
-
-/* Data in a file may lie at any address, hence memcpy. */
-static float load(const char *data, enum dtype dtype, int64_t i)
-{
-    uint16_t half;
-    float value;
-
-    if (dtype == DTYPE_F32) {
-        memcpy(&value, data + 4 * i, sizeof(value));
-        return value;
-    }
-    memcpy(&half, data + 2 * i, sizeof(half));
-    return dtype == DTYPE_BF16 ? bf16_widen(half) : f16_widen(half);
-}
 
 static void convert(void *out, enum dtype to, const char *data, enum dtype from, int64_t n)
 {
@@ -31,21 +16,22 @@ static void convert(void *out, enum dtype to, const char *data, enum dtype from,
     uint16_t *narrow = out;
     if (to == DTYPE_F32)
         for (int64_t i = 0; i < n; i++)
-            wide[i] = load(data, from, i);
+            wide[i] = weights_stored(data, from, i);
     else if (to == DTYPE_BF16)
         for (int64_t i = 0; i < n; i++)
-            narrow[i] = bf16_narrow(load(data, from, i));
+            narrow[i] = bf16_narrow(weights_stored(data, from, i));
     else
         for (int64_t i = 0; i < n; i++)
-            narrow[i] = f16_narrow(load(data, from, i));
+            narrow[i] = f16_narrow(weights_stored(data, from, i));
 }
+
+enum {
+    PART = 512 /* elements that are widened at a time */
+};
 
 /* The values that a file of the tensor's dtype would hold, as `to`. */
 static void make(void *out, enum dtype to, const struct named *t, int64_t first, int64_t n)
 {
-    enum {
-        PART = 512
-    };
     enum dtype held = t->tensor.dtype;
     float wide[PART], file[PART];
 
@@ -62,6 +48,17 @@ static void make(void *out, enum dtype to, const struct named *t, int64_t first,
         random_f32(wide, &t->random, first, m);
         convert(file, held, (const char *)wide, DTYPE_F32, m);
         convert(at, to, (const char *)file, held, m);
+    }
+}
+
+static void widen(void *out, enum dtype to, const struct named *t, int64_t first, int64_t n)
+{
+    float wide[PART];
+
+    for (char *at = out; n > 0; at += (int64_t)PART * dtype_bytes(to), first += PART, n -= PART) {
+        int64_t m = n < PART ? n : PART;
+        weights_widen_f8(wide, t, first, m);
+        convert(at, to, (const char *)wide, DTYPE_F32, m);
     }
 }
 
@@ -105,6 +102,8 @@ static void take(void *out, enum dtype dtype, const struct weights *weights, con
 {
     if (weights->random)
         make(out, dtype, t, first, n);
+    else if (t->tensor.dtype == DTYPE_F8)
+        widen(out, dtype, t, first, n);
     else
         convert(out, dtype, (const char *)t->tensor.data + first * dtype_bytes(t->tensor.dtype),
                 t->tensor.dtype, n);

@@ -76,8 +76,9 @@ static void lies_are_found(void **state)
                     "x: tensor a: shape is not a list of at most 4 sizes"},
             {"{\"a\":{\"dtype\":\"F32\",\"shape\":4,\"data_offsets\":[0,16]}}", -1, 16,
                     "x: tensor a: shape"},
-            {"{\"a\":{\"dtype\":\"F8_E4M3\",\"shape\":[16],\"data_offsets\":[0,16]}}", -1, 16,
-                    "x: tensor a has dtype F8_E4M3, supported are F32, BF16 and F16"},
+            {"{\"a\":{\"dtype\":\"F8_E5M2\",\"shape\":[16],\"data_offsets\":[0,16]}}", -1, 16,
+                    "x: tensor a has dtype F8_E5M2, supported are F32, BF16, F16 and F8_E4M3; "
+                    "checkpoints that are quantised otherwise are not read"},
             {"{\"a\":{\"shape\":[4],\"data_offsets\":[0,16]}}", -1, 16, "x: tensor a has no dtype"},
             {"{\"a\":{\"dtype\":\"F32\",\"shape\":[4],\"data_offsets\":[16,0]}}", -1, 16,
                     "x: tensor a: data_offsets are not"},

@@ -415,6 +415,171 @@ static void damaged_indices_are_refused(void **state)
     refused(&model, dir, "tensor model.norm.WEIGHT");
 }
 
+/* ---- f8 ---- */
+
+/* A copy of a checkpoint in f32 whose matrices of the layers are F8_E4M3 with scales of a kind; the
+ * values that they stand for are put into a second copy. */
+enum scale_kind {
+    SCALE_TENSOR,
+    SCALE_ROW,
+    SCALE_BLOCK
+};
+
+struct f8_case {
+    enum scale_kind kind;
+    const char *name; /* of the scales, behind that of the tensor */
+};
+
+struct f8_file {
+    char *header, *data;
+    int64_t len, n;
+};
+
+static void put_tensor(struct f8_file *f, const char *name, const char *dtype, const char *shape,
+        const void *data, int64_t bytes)
+{
+    f->len += sprintf(f->header + f->len,
+            "%s\"%s\":{\"dtype\":\"%s\",\"shape\":%s,\"data_offsets\":[%lld,%lld]}",
+            f->len > 0 ? "," : "{", name, dtype, shape, (long long)f->n, (long long)(f->n + bytes));
+    assert_true(f->len < 1 << 18 && f->n + bytes <= 1 << 23);
+    memcpy(f->data + f->n, data, (size_t)bytes);
+    f->n += bytes;
+}
+
+static struct f8_file new_file(void)
+{
+    return (struct f8_file){
+            .header = arena_alloc(&arena, 1 << 18), .data = arena_alloc(&arena, 1 << 23)};
+}
+
+static void close_file(struct f8_file *f, const char *dir)
+{
+    struct err err = {0};
+    char *all = arena_alloc(&arena, 8 + f->len + 1 + f->n);
+    uint64_t len = (uint64_t)f->len + 1;
+
+    memcpy(all, &len, 8); /* this test runs where the lower byte is first */
+    memcpy(all + 8, f->header, (size_t)f->len);
+    all[8 + f->len] = '}';
+    memcpy(all + 9 + f->len, f->data, (size_t)f->n);
+    if (!file_write(
+                arena_printf(&arena, "%s/model.safetensors", dir), all, 9 + f->len + f->n, &err))
+        fail_msg("%s", err.text);
+}
+
+/* How far a scale reaches, and the shape of all of them. */
+static const char *reach(enum scale_kind kind, int64_t rows, int64_t cols, int64_t *r, int64_t *c)
+{
+    *r = kind == SCALE_TENSOR ? rows : kind == SCALE_ROW ? 1 : 128;
+    *c = kind == SCALE_BLOCK ? 128 : cols;
+    if (kind == SCALE_TENSOR)
+        return "[]";
+    return arena_printf(&arena, "[%lld,%lld]", (long long)((rows + *r - 1) / *r),
+            (long long)((cols + *c - 1) / *c));
+}
+
+static void put_f8(struct f8_file *f, const struct f8_case *how, const char *name, float *values,
+        int64_t rows, int64_t cols)
+{
+    int64_t r, c;
+    const char *shape = reach(how->kind, rows, cols, &r, &c);
+    int64_t ld = (cols + c - 1) / c, n = (rows + r - 1) / r * ld;
+    float *scales = ARENA_NEW(&arena, float, n);
+    uint8_t *bytes = arena_alloc(&arena, rows * cols);
+
+    for (int64_t i = 0; i < n; i++)
+        scales[i] = 0.001f * (float)(1 + i % 7);
+    for (int64_t i = 0; i < rows * cols; i++) {
+        float scale = scales[i / cols / r * ld + i % cols / c];
+        bytes[i] = f8_narrow(values[i] / scale);
+        values[i] = f8_widen(bytes[i]) * scale;
+    }
+    put_tensor(f, name, "F8_E4M3",
+            arena_printf(&arena, "[%lld,%lld]", (long long)rows, (long long)cols), bytes,
+            rows * cols);
+    put_tensor(f, arena_printf(&arena, "%s%s", name, how->name), "F32", shape, scales, n * 4);
+}
+
+static void write_f8(
+        const struct model *model, const struct f8_case *how, const char *f8, const char *wide)
+{
+    struct err err = {0};
+    struct weights *from = weights_open_random(model, 7, DTYPE_F32, &err);
+    struct f8_file small = new_file(), large = new_file();
+    struct tensor_spec *specs;
+    int64_t n, count;
+
+    assert_true(from && weights_specs(&specs, &n, model, &arena, &err));
+    for (int64_t i = 0; i < n; i++) {
+        const struct tensor_spec *s = &specs[i];
+        float *values = all_of(from, s->name, &count);
+        bool matrix = s->n_dims == 2;
+        const char *shape = matrix ? arena_printf(&arena, "[%lld,%lld]", (long long)s->dim[0],
+                                    (long long)s->dim[1])
+                                   : arena_printf(&arena, "[%lld]", (long long)s->dim[0]);
+        if (s->role == TENSOR_MATRIX)
+            put_f8(&small, how, s->name, values, s->dim[0], s->dim[1]);
+        else
+            put_tensor(&small, s->name, "F32", shape, values, count * 4);
+        put_tensor(&large, s->name, "F32", shape, values, count * 4);
+    }
+    put_tensor(&small, "model.layers.0.self_attn.o_proj.input_scale", "F32", "[]", &(float){1}, 4);
+    close_file(&small, f8);
+    close_file(&large, wide);
+    weights_close(from);
+}
+
+static void f8_tensors_are_multiplied_by_their_scales(void **state)
+{
+    (void)state;
+    static const struct f8_case cases[] = {{SCALE_BLOCK, "_scale_inv"}, {SCALE_TENSOR, "_scale"},
+            {SCALE_ROW, "_scale"}, {SCALE_TENSOR, "_scale_inv"}};
+    struct model model = read_model("tiny-deepseek-v3");
+    const char *f8 = write_checkpoint(&model, "f8", DTYPE_BF16, 0);
+    const char *wide = write_checkpoint(&model, "f8-wide", DTYPE_BF16, 0);
+    const char *name = "model.layers.0.mlp.down_proj.weight"; /* more than one block each way */
+    const struct slice_2d slice = {3, 120, 125, 100};
+    struct err err = {0};
+
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        write_f8(&model, &cases[i], f8, wide);
+        struct weights *a = weights_open(&model, f8, &err), *b = weights_open(&model, wide, &err);
+        if (!a || !b)
+            fail_msg("%s", err.text);
+        assert_int_equal(weights_find(a, name)->dtype, DTYPE_F8);
+        same_values(a, b, &model);
+        uint16_t narrow[120 * 100], expected[120 * 100];
+        assert_true(weights_copy(narrow, DTYPE_BF16, a, name, slice, &err));
+        assert_true(weights_copy(expected, DTYPE_BF16, b, name, slice, &err));
+        assert_memory_equal(narrow, expected, sizeof narrow);
+        assert_true(weights_copy_turned(narrow, DTYPE_BF16, a, name, slice, 1, &err));
+        assert_true(weights_copy_turned(expected, DTYPE_BF16, b, name, slice, 1, &err));
+        assert_memory_equal(narrow, expected, sizeof narrow);
+        weights_close(a);
+        weights_close(b);
+    }
+}
+
+static void f8_tensors_without_their_scales_are_refused(void **state)
+{
+    (void)state;
+    struct model model = read_model("tiny-deepseek-v3");
+    const char *dir = write_checkpoint(&model, "f8", DTYPE_BF16, 0);
+    const char *wide = write_checkpoint(&model, "f8-wide", DTYPE_BF16, 0);
+    const char *path = arena_printf(&arena, "%s/model.safetensors", dir);
+
+    write_f8(&model, &(struct f8_case){SCALE_BLOCK, "_scale_inv"}, dir, wide);
+    edit_file(path, "layers.0.mlp.down_proj.weight_scale_inv",
+            "layers.0.mlp.down_proj.weight_scale_ivn");
+    refused(&model, dir,
+            "tensor model.layers.0.mlp.down_proj.weight is F8_E4M3, but neither "
+            "model.layers.0.mlp.down_proj.weight_scale_inv nor "
+            "model.layers.0.mlp.down_proj.weight_scale is there");
+    write_f8(&model, &(struct f8_case){SCALE_BLOCK, "_scale_inv"}, dir, wide);
+    edit_file(path, "\"dtype\":\"F32\",\"shape\":[1,2]", "\"dtype\":\"F32\",\"shape\":[2,1]");
+    refused(&model, dir, "for blocks of 128 x 128");
+}
+
 static void extras_of_published_checkpoints_are_ignored(void **state)
 {
     (void)state;
@@ -540,6 +705,8 @@ int main(void)
             cmocka_unit_test(random_values_have_the_stated_scale),
             cmocka_unit_test(damaged_checkpoints_are_refused),
             cmocka_unit_test(damaged_indices_are_refused),
+            cmocka_unit_test(f8_tensors_are_multiplied_by_their_scales),
+            cmocka_unit_test(f8_tensors_without_their_scales_are_refused),
             cmocka_unit_test(extras_of_published_checkpoints_are_ignored),
             cmocka_unit_test(a_failed_write_leaves_nothing),
             cmocka_unit_test(a_killed_write_opens_as_old_or_new_or_not_at_all),
