@@ -6,6 +6,7 @@
 #include "kernels/cpu/cpu.h"
 #include "kernels/dev_host.h"
 #include "kernels/ref/ref.h"
+#include "kernels/scale.h"
 
 struct entry {
     void (*fast)(struct dev *dev, const struct op *op, const struct op_args *args);
@@ -38,7 +39,7 @@ void op_run(struct dev *dev, const struct op *op, const struct op_args *args)
     assert(entry->reference && "a collective is not an op of a device");
     if (dev_remote(dev))
         dev_start(dev, op, args);
-    else if (entry->fast && !dev_reference(dev))
+    else if (entry->fast && !dev_reference(dev) && !scale_wanted(op->dtype))
         entry->fast(dev, op, args);
     else
         entry->reference(op, args);

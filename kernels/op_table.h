@@ -2,8 +2,9 @@
  * op_table - kind -> implementation. The profiler and the runtime call through it alone, so what is
  * timed is what runs.
  *
- * Activations are f32 row-major. Weights are [n, k] row-major as in HF checkpoints, f32 or bf16; norms
- * and biases f32. Accumulation is f32.
+ * Activations are f32 row-major. Weights are [n, k] row-major as in HF checkpoints, f32 or bf16, for products f8 or
+ * f8_block too, with scales (kernels/scale.h); norms and biases f32. Accumulation is f32. Of the types of 8 bits a host
+ * has the reference alone.
  *
  * Deterministic devices: each output element is computed by the same sequence of operations whatever
  * m, n and threads are used for it, the same on AVX2 and AVX-512 (portable code cannot fuse multiply and add,
@@ -23,7 +24,8 @@ struct gemm_args {
     const float *x;
     int64_t ldx;
     const void *w;
-    const float *bias; /* or NULL */
+    const float *w_scale; /* of f8 */
+    const float *bias;    /* or NULL */
     float *y;
     int64_t ldy;
     int k_chunks; /* deterministic devices: power of two that divides k, 0 = 1 */
@@ -158,13 +160,14 @@ struct permute_args {
  */
 struct expert_args {
     const float *rows;
-    const int32_t *offsets; /* [local + 1] */
-    const void *gate_up;    /* [local][2 * inter, hidden] */
-    const void *down;       /* [local][hidden, inter] */
-    float *out;             /* rows as in, [., hidden] */
-    float *scratch;         /* [rows, 3 * inter] */
-    int k_chunks;           /* of down, deterministic devices */
-    const float *up_bias;   /* [local][2 * inter] or NULL */
+    const int32_t *offsets;                  /* [local + 1] */
+    const void *gate_up;                     /* [local][2 * inter, hidden] */
+    const void *down;                        /* [local][hidden, inter] */
+    const float *gate_up_scale, *down_scale; /* of f8: [local][those of a matrix] */
+    float *out;                              /* rows as in, [., hidden] */
+    float *scratch;                          /* [rows, 3 * inter] */
+    int k_chunks;                            /* of down, deterministic devices */
+    const float *up_bias;                    /* [local][2 * inter] or NULL */
     const float
             *down_bias; /* [local][hidden] or NULL; among ranks that share experts, one passes it */
     float clamp;        /* 0 = none */

@@ -8,6 +8,9 @@
 
 /* More copies than this make the argument table itself cold. */
 #define MAX_COPIES 4096
+/* Experts have two matrices a copy, and scales of each. */
+#define MAX_BLOCKS (4 * MAX_COPIES + 16)
+
 static uint64_t mix(uint64_t x)
 {
     x ^= x >> 30;
@@ -111,6 +114,26 @@ float build_scale(int64_t k)
     return (float)(1.7 / sqrt((double)k)); /* sums of k products come out near 1 */
 }
 
+void *build_weights(struct builder *b, int64_t count, int64_t n, int64_t k)
+{
+    float scale = scale_wanted(b->op->dtype) ? F8_MOST : build_scale(k);
+    return build_random(b, b->op->dtype, count * n * k, scale);
+}
+
+float *build_scales(struct builder *b, int64_t count, int64_t n, int64_t k)
+{
+    int64_t each = scale_count(b->op->dtype, n, k);
+    float *scales = each > 0 ? build_floats(b, count * each) : NULL;
+    for (int64_t i = 0; scales && i < count * each; i++)
+        scales[i] = (1.5f + scales[i]) * (build_scale(k) / (1.5f * F8_MOST));
+    return scales;
+}
+
+int64_t build_weight_bytes(const struct builder *b, int64_t n, int64_t k)
+{
+    return n * k * dtype_bytes(b->op->dtype) + 4 * scale_count(b->op->dtype, n, k);
+}
+
 int build_copies(struct builder *b, int64_t bytes, int least)
 {
     int64_t n = 1;
@@ -150,9 +173,9 @@ bool operands_make(struct operands *out, struct dev *dev, const struct op *op,
     *out = (struct operands){0};
     if (op->kind < 0 || op->kind >= OP_KIND_COUNT || !build[op->kind])
         return err_set(err, ERR_BUG, "%s is not an op of a device", op_show(text, op));
-    /* The cache copies of a gemm are the only operands whose number grows. */
-    out->blocks = ARENA_NEW(arena, void *, 2 * MAX_COPIES + 16);
-    out->block_bytes = ARENA_NEW(arena, int64_t, 2 * MAX_COPIES + 16);
+    /* Copies of weights are the only operands whose number grows. */
+    out->blocks = ARENA_NEW(arena, void *, MAX_BLOCKS);
+    out->block_bytes = ARENA_NEW(arena, int64_t, MAX_BLOCKS);
     struct builder b = {.out = out,
             .dev = dev,
             .op = op,

@@ -30,6 +30,12 @@ void *build_random(struct builder *b, enum dtype dtype, int64_t n, float scale);
 float *build_floats(struct builder *b, int64_t n);
 /* For weights [., k]: sums of k products come out near 1. */
 float build_scale(int64_t k);
+/* `count` matrices w[n, k] for products, of op's dtype; of f8 with the whole range of the type. */
+void *build_weights(struct builder *b, int64_t count, int64_t n, int64_t k);
+/* Their scales; NULL where the dtype has none. */
+float *build_scales(struct builder *b, int64_t count, int64_t n, int64_t k);
+/* Bytes of both for one matrix. */
+int64_t build_weight_bytes(const struct builder *b, int64_t n, int64_t k);
 /* Sets how many copies there are, from the bytes that one copy keeps to itself. */
 int build_copies(struct builder *b, int64_t bytes, int least);
 

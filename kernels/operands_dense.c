@@ -12,14 +12,15 @@ static struct operand_span gemm_outputs(
 void build_gemm(struct builder *b)
 {
     int64_t m = b->op->dim[0], n = b->op->dim[1], k = b->op->dim[2];
-    int count = build_copies(b, n * k * dtype_bytes(b->op->dtype), 2);
+    int count = build_copies(b, build_weight_bytes(b, n, k), 2);
     float *x = build_floats(b, m * k), *y = build_output(b, m * n * 4);
     const float *bias = b->variant ? build_floats(b, n) : NULL;
     for (int i = 0; i < count; i++)
         b->out->args[i].gemm = (struct gemm_args){.x = x,
                 .ldx = k,
                 .bias = bias,
-                .w = build_random(b, b->op->dtype, n * k, build_scale(k)),
+                .w = build_weights(b, 1, n, k),
+                .w_scale = build_scales(b, 1, n, k),
                 .y = y,
                 .ldy = n};
     b->out->outputs = gemm_outputs;

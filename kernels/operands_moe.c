@@ -163,7 +163,7 @@ void build_expert(struct builder *b)
     const int64_t *dim = b->op->dim;
     int64_t hidden = dim[1], inter = dim[2], local = dim[3], active;
     int64_t rows = expected_rows(dim, &active);
-    int64_t one = 3 * inter * hidden * dtype_bytes(b->op->dtype);
+    int64_t one = build_weight_bytes(b, 2 * inter, hidden) + build_weight_bytes(b, hidden, inter);
     /* Copies of all experts, and in each of them the active ones move on. */
     int count = build_copies(b, active * one, 2);
     int64_t sets = b->cold_bytes > 0 ? b->cold_bytes / (local * one) + 1 : 1;
@@ -177,12 +177,16 @@ void build_expert(struct builder *b)
     int32_t *offsets = build_take(b, count * (local + 1) * 4);
     for (int64_t i = 0; i < count; i++) {
         if (i < sets) {
-            args.gate_up =
-                    build_random(b, b->op->dtype, local * 2 * inter * hidden, build_scale(hidden));
-            args.down = build_random(b, b->op->dtype, local * hidden * inter, build_scale(inter));
+            args.gate_up = build_weights(b, local, 2 * inter, hidden);
+            args.gate_up_scale = build_scales(b, local, 2 * inter, hidden);
+            args.down = build_weights(b, local, hidden, inter);
+            args.down_scale = build_scales(b, local, hidden, inter);
         } else {
-            args.gate_up = b->out->args[i % sets].expert.gate_up;
-            args.down = b->out->args[i % sets].expert.down;
+            const struct expert_args *same = &b->out->args[i % sets].expert;
+            args.gate_up = same->gate_up;
+            args.gate_up_scale = same->gate_up_scale;
+            args.down = same->down;
+            args.down_scale = same->down_scale;
         }
         args.offsets = offsets ? offsets + i * (local + 1) : NULL;
         if (offsets)

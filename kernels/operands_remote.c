@@ -8,12 +8,12 @@
 #include "kernels/dev_host.h"
 #include "kernels/operands.h"
 
-#define MOST_POINTERS 9
+#define MOST_POINTERS 10
 #define IN(member)    (offsetof(struct op_args, member) + 1) /* 0 ends a list */
 
 static const size_t pointers[OP_KIND_COUNT][MOST_POINTERS + 1] = {
-        [OP_GEMM] = {IN(gemm.x), IN(gemm.w), IN(gemm.bias), IN(gemm.y)},
-        [OP_LM_HEAD] = {IN(gemm.x), IN(gemm.w), IN(gemm.bias), IN(gemm.y)},
+        [OP_GEMM] = {IN(gemm.x), IN(gemm.w), IN(gemm.w_scale), IN(gemm.bias), IN(gemm.y)},
+        [OP_LM_HEAD] = {IN(gemm.x), IN(gemm.w), IN(gemm.w_scale), IN(gemm.bias), IN(gemm.y)},
         [OP_ATTENTION_PREFILL] = {IN(attention.q), IN(attention.out), IN(attention.cache.k),
                 IN(attention.cache.v), IN(attention.sinks)},
         [OP_ATTENTION_DECODE] = {IN(attention.q), IN(attention.out), IN(attention.cache.k),
@@ -28,7 +28,7 @@ static const size_t pointers[OP_KIND_COUNT][MOST_POINTERS + 1] = {
                 IN(permute.offsets)},
         [OP_EXPERT_GEMM] = {IN(expert.rows), IN(expert.offsets), IN(expert.gate_up),
                 IN(expert.down), IN(expert.out), IN(expert.scratch), IN(expert.up_bias),
-                IN(expert.down_bias)},
+                IN(expert.down_bias), IN(expert.gate_up_scale), IN(expert.down_scale)},
         [OP_COMBINE] = {IN(combine.rows), IN(combine.pair), IN(combine.counted), IN(combine.weight),
                 IN(combine.out)},
         [OP_EMBEDDING] = {IN(embedding.tokens), IN(embedding.table), IN(embedding.out)},

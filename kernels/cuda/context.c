@@ -115,8 +115,6 @@ struct cuda_gemm *cuda_context_gemm(struct cuda_context *context)
 static const char *run_gemm(
         struct cuda_context *context, const struct op *op, const struct gemm_args *args)
 {
-    if (op->dtype != DTYPE_BF16 && op->dtype != DTYPE_F32)
-        return "products on this device take f32 and bf16 weights";
     if (cuda_gemm_vector_takes(op, args)) {
         cuda_gemm_vector(&context->on, op, args);
         return NULL;
@@ -130,8 +128,12 @@ static const char *run_gemm(
 
 static const char *check_types(const struct op *op)
 {
-    bool known = op->dtype == DTYPE_BF16 || op->dtype == DTYPE_F32;
-    return known ? NULL : "weights and caches on this device are f32 or bf16";
+    bool product = op->kind == OP_GEMM || op->kind == OP_LM_HEAD || op->kind == OP_EXPERT_GEMM;
+    bool small = op->dtype == DTYPE_F8 || op->dtype == DTYPE_F8_BLOCK;
+    if (op->dtype == DTYPE_BF16 || op->dtype == DTYPE_F32 || (product && small))
+        return NULL;
+    return "weights and caches on this device are f32 or bf16, those of products f8 or f8_block "
+           "too";
 }
 
 static const char *start_op(

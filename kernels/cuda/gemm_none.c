@@ -20,6 +20,20 @@ const char *cuda_gemm_version(const struct cuda_gemm *gemm)
     return "none";
 }
 
+void cuda_gemm_prefer(struct cuda_gemm *gemm, const struct algorithm *algorithm)
+{
+    (void)gemm;
+    (void)algorithm;
+}
+
+bool cuda_gemm_timed(const struct cuda_gemm *gemm, int i, struct algorithm *out)
+{
+    (void)gemm;
+    (void)i;
+    (void)out;
+    return false;
+}
+
 const char *cuda_gemm_run(struct cuda_gemm *gemm, const struct cuda_on *on, const struct op *op,
         const struct gemm_args *args)
 {

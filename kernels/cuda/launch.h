@@ -20,7 +20,8 @@ enum cuda_room {
     CUDA_ROOM_SCORES, /* router */
     CUDA_ROOM_TILES,  /* grouped products */
     CUDA_ROOM_PLACES, /* combine: where the row of each pair is */
-    CUDA_ROOM_NARROW, /* products: activations as bf16 */
+    CUDA_ROOM_NARROW, /* products: activations as bf16 or f8 */
+    CUDA_ROOM_SCALES, /* products: scales of activations */
     CUDA_ROOM_COUNT
 };
 
@@ -57,6 +58,22 @@ void cuda_copy(const struct cuda_on *on, const struct op *op, const struct copy_
 /* bf16 out[rows, cols] packed, from f32 in[rows, ld]; rounds to nearest even. */
 void cuda_to_bf16(const struct cuda_on *on, void *out, const float *in, int64_t rows, int64_t cols,
         int64_t ld);
+/* f8 of activations: out[rows, cols] packed, and a scale for each `columns` elements of a row (all of it, or
+ * SCALE_BLOCK), [cols / columns, rounded up][rows]. The largest of them becomes the largest f8. */
+struct cuda_f8 {
+    void *out;
+    float *scale;
+    int64_t columns;
+};
+void cuda_to_f8(const struct cuda_on *on, const struct cuda_f8 *to, const float *in, int64_t rows,
+        int64_t cols, int64_t ld);
+/* What a library left undone: y[m, ldy] times x_scale[m] and w_scale[n], plus bias[n]; each may be NULL. */
+struct cuda_finish {
+    float *y;
+    int64_t ldy, m, n;
+    const float *x_scale, *w_scale, *bias;
+};
+void cuda_gemm_finish(const struct cuda_on *on, const struct cuda_finish *finish);
 /* y += x */
 void cuda_add(const struct cuda_on *on, float *y, const float *x, int64_t n);
 /* out[i] = x[rows[i]] of n rows of cols floats */

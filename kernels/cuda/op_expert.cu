@@ -2,6 +2,7 @@
 // device, so a table of tiles is made there, and blocks beyond its end do nothing.
 #include "kernels/cuda/product.cuh"
 #include "kernels/cuda/start.cuh"
+#include "kernels/scale.h"
 
 namespace
 {
@@ -70,6 +71,8 @@ extern "C" const char *cuda_expert(
     up.ldx = hidden;
     up.w = args->gate_up;
     up.w_batch = 2 * inter * hidden;
+    up.w_scale = args->gate_up_scale;
+    up.scale_batch = scale_count(op->dtype, 2 * inter, hidden);
     up.bias = args->up_bias;
     up.bias_batch = 2 * inter;
     up.y = args->scratch;
@@ -80,6 +83,8 @@ extern "C" const char *cuda_expert(
     down.ldx = 3 * inter;
     down.w = args->down;
     down.w_batch = hidden * inter;
+    down.w_scale = args->down_scale;
+    down.scale_batch = scale_count(op->dtype, hidden, inter);
     down.bias = args->down_bias;
     down.bias_batch = hidden;
     down.y = args->out;

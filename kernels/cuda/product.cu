@@ -1,8 +1,11 @@
+// Weights of 8 bits are widened to bf16, scale and all, on their way into shared memory: they cost half the memory
+// traffic, the products are those of bf16. On GPUs that multiply f8 themselves cuBLASLt does (gemm_f8.c).
 #include "kernels/cuda/product.cuh"
 
 #include "kernels/cuda/mma.cuh"
 #include "kernels/cuda/number.cuh"
 #include "kernels/cuda/start.cuh"
+#include "kernels/scale.h"
 
 namespace
 {
@@ -10,17 +13,20 @@ namespace
 constexpr int step_k = 32;
 
 // Warps are wm x wn, each with fm x fn products of 16 x 8.
-template <int wm_, int wn_, int fm_, int fn_, bool by_k_, bool exact_> struct shape_of {
+template <int wm_, int wn_, int fm_, int fn_, bool by_k_, bool exact_, bool small_>
+struct shape_of {
     static constexpr int wm = wm_, wn = wn_, fm = fm_, fn = fn_;
-    static constexpr bool by_k = by_k_, exact = exact_;
+    static constexpr bool by_k = by_k_, exact = exact_, small = small_; // small: w is f8
     static constexpr int rows = 16 * wm * fm, cols = 8 * wn * fn, threads = 32 * wm * wn;
     static constexpr int pad = 8;
     static constexpr int x_row = step_k + pad, w_row = by_k ? cols + pad : step_k + pad;
     static constexpr int x_elements = rows * x_row, w_elements = (by_k ? step_k : cols) * w_row;
     static constexpr int stage = x_elements * (exact ? 2 : 1) + w_elements;
     static constexpr int x_loads = rows * step_k / 4 / threads;
+    static constexpr int w_loads = cols * step_k / 16 / threads; // of f8
     static constexpr size_t shared_bytes = size_t{2} * 2 * stage;
     static_assert(rows * step_k / 4 % threads == 0 && fn % 2 == 0, "whole loads and products");
+    static_assert(cols * step_k / 16 % threads == 0 && !(small && by_k), "whole loads of f8");
 };
 
 // The rows of a block, and which matrix they are for.
@@ -114,6 +120,51 @@ __device__ void load_w(
     }
 }
 
+// Sixteen f8 of one row of w, which share a scale.
+struct f8_part {
+    uint4 bits;
+    float scale;
+};
+
+template <typename S>
+__device__ void fetch_f8(struct f8_part (&to)[S::w_loads], const struct product &p,
+        const struct block_rows &r, int64_t k0)
+{
+    const auto *w = static_cast<const unsigned char *>(p.w) + r.batch * p.w_batch;
+    const float *scale = p.w_scale + r.batch * p.scale_batch;
+    int64_t n0 = static_cast<int64_t>(blockIdx.x) * S::cols;
+#pragma unroll
+    for (int i = 0; i < S::w_loads; i++) {
+        int at = static_cast<int>(threadIdx.x) + i * S::threads;
+        int64_t n = n0 + at / (step_k / 16), k = k0 + at % (step_k / 16) * 16;
+        to[i] = {{0, 0, 0, 0}, 0.0f};
+        if (n < p.n && k < p.k)
+            to[i] = {*reinterpret_cast<const uint4 *>(w + n * p.k + k),
+                    scale[scale_at(p.dtype, p.k, n, k)]};
+    }
+}
+
+__device__ inline uint2 widen_four(uint32_t bits, float scale)
+{
+    return {pack_bf16(widen_f8(bits) * scale, widen_f8(bits >> 8) * scale),
+            pack_bf16(widen_f8(bits >> 16) * scale, widen_f8(bits >> 24) * scale)};
+}
+
+template <typename S>
+__device__ void store_f8(__nv_bfloat16 *stage, const struct f8_part (&from)[S::w_loads])
+{
+#pragma unroll
+    for (int i = 0; i < S::w_loads; i++) {
+        int at = static_cast<int>(threadIdx.x) + i * S::threads;
+        auto *to = reinterpret_cast<uint2 *>(
+                stage + at / (step_k / 16) * S::w_row + at % (step_k / 16) * 16);
+        to[0] = widen_four(from[i].bits.x, from[i].scale);
+        to[1] = widen_four(from[i].bits.y, from[i].scale);
+        to[2] = widen_four(from[i].bits.z, from[i].scale);
+        to[3] = widen_four(from[i].bits.w, from[i].scale);
+    }
+}
+
 template <typename S>
 __device__ void multiply(
         float (&acc)[S::fm][S::fn][4], const __nv_bfloat16 *x, const __nv_bfloat16 *w)
@@ -184,11 +235,17 @@ template <typename S> __global__ void __launch_bounds__(S::threads) multiply_til
         return;
     float acc[S::fm][S::fn][4] = {};
     float4 x[S::x_loads];
+    [[maybe_unused]] struct f8_part w[S::w_loads];
     int64_t steps = layout_ceil(p.k, step_k);
     fetch_x<S>(x, p, r, 0);
-    load_w<S>(stages + w_at, p, r, 0);
+    if constexpr (S::small)
+        fetch_f8<S>(w, p, r, 0);
+    else
+        load_w<S>(stages + w_at, p, r, 0);
     copy_commit();
     store_x<S>(stages, x);
+    if constexpr (S::small)
+        store_f8<S>(stages + w_at, w);
     for (int64_t t = 0; t < steps; t++) {
         __nv_bfloat16 *here = stages + t % 2 * S::stage, *next = stages + (t + 1) % 2 * S::stage;
         bool more = t + 1 < steps;
@@ -196,17 +253,39 @@ template <typename S> __global__ void __launch_bounds__(S::threads) multiply_til
         __syncthreads(); // the stage is there, and everybody is done with the other one
         if (more) {
             fetch_x<S>(x, p, r, (t + 1) * step_k);
-            load_w<S>(next + w_at, p, r, (t + 1) * step_k);
+            if constexpr (S::small)
+                fetch_f8<S>(w, p, r, (t + 1) * step_k);
+            else
+                load_w<S>(next + w_at, p, r, (t + 1) * step_k);
         }
         copy_commit();
         multiply<S>(acc, here, here + w_at);
         if (more)
             store_x<S>(next, x);
+        if constexpr (S::small)
+            if (more)
+                store_f8<S>(next + w_at, w);
     }
     store_y<S>(acc, p, r);
 }
 
 constexpr int plain = product_low_tile; // rows and columns of a block, and its steps of k
+
+template <typename T>
+__device__ float weight_of(const struct product &p, int64_t batch, int64_t row, int64_t col)
+{
+    const T *weights = static_cast<const T *>(p.w) + batch * p.w_batch;
+    return to_float(weights[p.by_k ? col * p.n + row : row * p.k + col]);
+}
+
+template <>
+__device__ inline float weight_of<struct f8>(
+        const struct product &p, int64_t batch, int64_t row, int64_t col)
+{
+    const auto *weights = static_cast<const struct f8 *>(p.w) + batch * p.w_batch;
+    return to_float(weights[row * p.k + col])
+           * p.w_scale[batch * p.scale_batch + scale_at(p.dtype, p.k, row, col)];
+}
 
 // Any type, any alignment.
 template <typename T>
@@ -219,15 +298,12 @@ __global__ void __launch_bounds__(plain *plain) multiply_plain(struct product p)
     int i = static_cast<int>(threadIdx.x) / plain, j = static_cast<int>(threadIdx.x) % plain;
     int64_t row = r.first + i, col = static_cast<int64_t>(blockIdx.x) * plain + j;
     int64_t w_row = static_cast<int64_t>(blockIdx.x) * plain + i; // the one this thread loads
-    const T *weights = static_cast<const T *>(p.w) + r.batch * p.w_batch;
     const float *from = p.x + offset_of(p, r, p.x_batch)
                         + (row < r.end ? row_in(p.x_seqs, p.one_query_each, row) * p.ldx : 0);
     float sum = 0.0f;
     for (int64_t k = 0; k < p.k; k += plain) {
         x[i][j] = row < r.end && k + j < p.k ? from[k + j] : 0.0f;
-        w[i][j] = w_row < p.n && k + j < p.k
-                          ? to_float(weights[p.by_k ? (k + j) * p.n + w_row : w_row * p.k + k + j])
-                          : 0.0f;
+        w[i][j] = w_row < p.n && k + j < p.k ? weight_of<T>(p, r.batch, w_row, k + j) : 0.0f;
         __syncthreads();
 #pragma unroll
         for (int s = 0; s < plain; s++)
@@ -254,12 +330,12 @@ bool aligned(const void *p)
     return reinterpret_cast<uintptr_t>(p) % 16 == 0;
 }
 
-template <bool by_k, bool exact>
+template <bool by_k, bool exact, bool small>
 void run_height(const struct cuda_on *on, const struct product &p, int64_t batches,
         int64_t most_tiles, int tile)
 {
-    using low = shape_of<1, 4, 1, 4, by_k, exact>;
-    using high = shape_of<2, 4, 4, 4, by_k, exact>;
+    using low = shape_of<1, 4, 1, 4, by_k, exact, small>;
+    using high = shape_of<2, 4, 4, 4, by_k, exact, small>;
     if (tile == low::rows)
         run_tiles<low>(on, p, batches, most_tiles);
     else
@@ -274,6 +350,8 @@ void run_plain(
             static_cast<unsigned>(p.tiles != nullptr ? 1 : batches));
     if (p.dtype == DTYPE_BF16)
         start({on->stream, grid, plain * plain}, multiply_plain<__nv_bfloat16>, p);
+    else if (scale_wanted(p.dtype))
+        start({on->stream, grid, plain * plain}, multiply_plain<struct f8>, p);
     else
         start({on->stream, grid, plain * plain}, multiply_plain<float>, p);
 }
@@ -282,8 +360,10 @@ void run_plain(
 
 bool product_takes_tiles(const struct product *p)
 {
-    return p->dtype == DTYPE_BF16 && p->k % 8 == 0 && (!p->by_k || p->n % 8 == 0)
-           && p->w_batch % 8 == 0 && p->ldx % 4 == 0 && p->x_batch % 4 == 0 && aligned(p->x)
+    bool small = scale_wanted(p->dtype);
+    int64_t whole = small ? 16 : 8; // elements of w that are loaded at once
+    return (p->dtype == DTYPE_BF16 || small) && p->k % whole == 0 && (!p->by_k || p->n % 8 == 0)
+           && p->w_batch % whole == 0 && p->ldx % 4 == 0 && p->x_batch % 4 == 0 && aligned(p->x)
            && aligned(p->w);
 }
 
@@ -299,12 +379,14 @@ void product_run(const struct cuda_on *on, const struct product *p, int64_t batc
         return;
     if (!product_takes_tiles(p))
         run_plain(on, *p, batches, most_tiles);
+    else if (scale_wanted(p->dtype))
+        run_height<false, false, true>(on, *p, batches, most_tiles, tile);
     else if (p->exact)
-        run_height<false, true>(on, *p, batches, most_tiles, tile);
+        run_height<false, true, false>(on, *p, batches, most_tiles, tile);
     else if (p->by_k)
-        run_height<true, false>(on, *p, batches, most_tiles, tile);
+        run_height<true, false, false>(on, *p, batches, most_tiles, tile);
     else
-        run_height<false, false>(on, *p, batches, most_tiles, tile);
+        run_height<false, false, false>(on, *p, batches, most_tiles, tile);
 }
 
 extern "C" void cuda_gemm_own(
@@ -314,6 +396,7 @@ extern "C" void cuda_gemm_own(
     p.x = args->x;
     p.ldx = args->ldx;
     p.w = args->w;
+    p.w_scale = args->w_scale;
     p.dtype = op->dtype;
     p.bias = args->bias;
     p.y = args->y;

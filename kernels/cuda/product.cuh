@@ -11,7 +11,9 @@ struct product {
     const void *w; // [n, k], or [k, n] with by_k
     enum dtype dtype;
     bool by_k;
-    int64_t w_batch; // elements from one matrix to the next
+    int64_t w_batch;      // elements from one matrix to the next
+    const float *w_scale; // of f8 (kernels/scale.h)
+    int64_t scale_batch;
     const float *bias;
     int64_t bias_batch;
     float *y; // [m, ldy]

@@ -23,6 +23,8 @@ struct shape {
 
 #define F32  DTYPE_F32
 #define BF16 DTYPE_BF16
+#define F8   DTYPE_F8
+#define F8B  DTYPE_F8_BLOCK
 /* clang-format off */
 static const struct shape shapes[] = {
         {{OP_GEMM, BF16, 1, 1, {1, 67, 64}}, false},
@@ -34,6 +36,18 @@ static const struct shape shapes[] = {
         {{OP_GEMM, BF16, 1, 1, {130, 257, 96}}, false},
         {{OP_GEMM, BF16, 1, 1, {33, 40, 61}}, false},
         {{OP_GEMM, F32, 1, 1, {17, 40, 111}}, false},
+        {{OP_GEMM, F8, 1, 1, {1, 67, 64}}, false},
+        {{OP_GEMM, F8, 1, 1, {3, 33, 1040}}, false},
+        {{OP_GEMM, F8, 1, 1, {2, 40, 61}}, false},
+        {{OP_GEMM, F8, 1, 1, {17, 100, 72}}, false},
+        {{OP_GEMM, F8, 1, 1, {33, 144, 96}}, false},
+        {{OP_GEMM, F8B, 1, 1, {1, 300, 1040}}, false},
+        {{OP_GEMM, F8B, 1, 1, {4, 130, 272}}, false},
+        {{OP_GEMM, F8B, 1, 1, {5, 140, 333}}, false},
+        {{OP_GEMM, F8B, 1, 1, {70, 272, 400}}, false},
+        {{OP_GEMM, F8, 1, 1, {64, 6144, 4096}}, true},
+        {{OP_GEMM, F8B, 1, 1, {64, 6144, 4096}}, true},
+        {{OP_GEMM, F8B, 1, 1, {333, 1536, 7168}}, true},
         {{OP_GEMM, BF16, 1, 1, {1, 4096, 4096}}, true},
         {{OP_GEMM, BF16, 1, 1, {64, 6144, 4096}}, true},
         {{OP_GEMM, BF16, 1, 1, {333, 1024, 3072}}, true},
@@ -74,6 +88,10 @@ static const struct shape shapes[] = {
         {{OP_EXPERT_GEMM, BF16, 1, 1, {33, 72, 48, 8, 8, 3}}, false},
         {{OP_EXPERT_GEMM, BF16, 1, 1, {20, 70, 50, 4, 8, 2}}, false},
         {{OP_EXPERT_GEMM, BF16, 1, 1, {200, 128, 136, 4, 4, 2}}, false},
+        {{OP_EXPERT_GEMM, F8, 1, 1, {33, 80, 48, 8, 8, 3}}, false},
+        {{OP_EXPERT_GEMM, F8B, 1, 1, {20, 144, 160, 4, 8, 2}}, false},
+        {{OP_EXPERT_GEMM, F8B, 1, 1, {9, 70, 50, 4, 4, 2}}, false},
+        {{OP_EXPERT_GEMM, F8B, 1, 1, {64, 7168, 2048, 32, 256, 8}}, true},
         {{OP_EXPERT_GEMM, BF16, 1, 1, {64, 2048, 768, 128, 128, 8}}, true},
         {{OP_COMBINE, F32, 1, 1, {5, 33, 8, 8, 2}}, false},
         {{OP_COMBINE, F32, 1, 1, {65, 130, 5, 16, 4}}, false},
@@ -101,9 +119,11 @@ struct bench {
     int checked, wrong;
 };
 
-/* bf16 rounds what goes into the tensor cores; indices are exact. */
+/* bf16 rounds what goes into the tensor cores, f8 more so; indices are exact. */
 static double tolerance_of(const struct op *op)
 {
+    if (op->dtype == F8 || op->dtype == F8B)
+        return 5e-2;
     bool exact = op->kind == OP_PERMUTE || op->kind == OP_COPY || op->kind == OP_EMBEDDING;
     return exact ? 0 : op->dtype == DTYPE_BF16 && op->kind != OP_ROUTER ? 1e-2 : 2e-5;
 }

@@ -119,6 +119,13 @@ inline float __uint_as_float(uint32_t bits)
     return value;
 }
 
+inline uint32_t __float_as_uint(float value)
+{
+    uint32_t bits;
+    memcpy(&bits, &value, sizeof bits);
+    return bits;
+}
+
 inline float rsqrtf(float x)
 {
     return 1.0f / std::sqrt(x);

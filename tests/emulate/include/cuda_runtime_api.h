@@ -49,6 +49,7 @@ struct cudaDeviceProp {
 #define cudaStreamNonBlocking 1
 
 cudaError_t cudaGetDeviceCount(int *n);
+cudaError_t cudaDriverGetVersion(int *version);
 cudaError_t cudaGetDeviceProperties(struct cudaDeviceProp *out, int device);
 cudaError_t cudaSetDevice(int device);
 cudaError_t cudaMalloc(void **out, size_t bytes);
