@@ -8,6 +8,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "cli/algorithms.h"
 #include "cli/cli.h"
 #include "cli/profile_guide.h"
 #include "cli/profile_show.h"
@@ -308,20 +309,32 @@ static bool measure_kind(struct profile_request *request, const struct profiler_
     bool mine = here >= 0 && here < at->machines * at->devices;
     bool ok = true;
 
-    request->target = target;
+    struct algorithm_book book = {0};
+    struct err more = {0};
+    struct profiler_target with = *target;
+
+    request->target = &with;
     if (mine && !options->dry_run && !options->replay)
         ok = check_machine(target, cli->err);
     if (rank == 0)
         ok = ok && open_store(&sink, &known, cli, options, target->kind->name);
     ok = ranks_agree(ranks, ok, cli->err);
     request->known = rank == 0 ? &known : NULL;
+    if (ok && at->gpu && !options->dry_run) {
+        ok = algorithms_read(&book, sink.db, ranks, cli->arena, cli->err);
+        with.layout.algorithms = &book;
+    }
     if (ok)
         ok = options->check > 0      ? check(request, cli, ranks, &sink, options)
              : options->target_error ? measure_guided(request, cli, ranks, &sink, options)
                                      : measure(request, cli, ranks, &sink, options);
+    bool kept = algorithms_write(sink.db, &book, &more);
+    if (ok && !kept)
+        *cli->err = more;
     db_close(sink.db);
     request->known = NULL;
-    return ok;
+    request->target = NULL;
+    return ok && kept;
 }
 
 static bool run(struct cli *cli, void *self)

@@ -4,6 +4,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "cli/algorithms.h"
 #include "cli/run_files.h"
 #include "cli/run_show.h"
 #include "cli/run_trace.h"
@@ -70,6 +71,7 @@ struct store {
     bool batch; /* rows are being added in one transaction */
     struct profile profile;
     struct lookup *lookup;
+    struct algorithm_book book; /* on every rank */
 };
 
 static bool begin_batch(struct store *store, struct err *err)
@@ -141,6 +143,7 @@ static bool close_store(
 
     if (store->db && store->batch)
         kept = run_store_batch_end(store->db, ok || result->n_finished > 0, &more);
+    kept = kept && algorithms_write(store->db, &store->book, &more);
     if (store->db && store->run > 0 && kept)
         kept = run_store_end(store->db, store->run,
                 ok                       ? "done"
@@ -224,7 +227,9 @@ static bool run_ranks(
 
     ok = ranks_agree(
             ranks, !first || open_store(&store, in, o->db, cli->arena, cli->err), cli->err);
+    ok = ok && algorithms_read(&store.book, store.db, ranks, cli->arena, cli->err);
     fill_options(&options, in, o, &store, cli->arena);
+    options.algorithms = &store.book;
     if (o->stop >= 0) {
         *stop = (int)o->stop;
         in->workload.sampling.stop = stop;

@@ -117,8 +117,8 @@ bool db_orphans(struct db *db, int64_t *n, struct err *err)
 bool db_drop_damaged(struct db *db, int64_t *dropped, struct err *err)
 {
     /* Rows that nothing points to. Losing a parent would lose sound children with it. */
-    static const char *const leaves[] = {
-            "op_point", "ceiling", "run_figure", "run_request", "run_step", "check_result", NULL};
+    static const char *const leaves[] = {"op_point", "ceiling", "run_figure", "run_request",
+            "run_step", "check_result", "algorithm", NULL};
     char sql[1024];
 
     *dropped = 0;

@@ -14,10 +14,11 @@
 #include "db/row_sum.h"
 #include "db/sql_store.h"
 
-extern const char db_schema_1[], db_schema_2[], db_schema_3[], db_schema_4[], db_schema_5[];
+extern const char db_schema_1[], db_schema_2[], db_schema_3[], db_schema_4[], db_schema_5[],
+        db_schema_6[];
 
 static const char *const migrations[] = {
-        db_schema_1, db_schema_2, db_schema_3, db_schema_4, db_schema_5};
+        db_schema_1, db_schema_2, db_schema_3, db_schema_4, db_schema_5, db_schema_6};
 
 enum {
     NEWEST = sizeof migrations / sizeof *migrations,
@@ -26,7 +27,7 @@ enum {
 };
 
 const char *const db_tables[] = {"provenance", "device", "op_point", "ceiling", "plan", "run",
-        "run_figure", "run_request", "run_step", "check_result", NULL};
+        "run_figure", "run_request", "run_step", "check_result", "algorithm", NULL};
 
 bool db_fail(struct db *db, int rc, const char *doing, struct err *err)
 {

@@ -36,6 +36,8 @@ static const struct rule {
         {"run_step", ""},
         {"check_result", "WHERE provenance=?1 AND device=?2 AND kind=?3 AND wall_s=?5 AND "
                          "size_class=?12"},
+        {"algorithm", "WHERE device=?1 AND driver=?2 AND library=?3 AND dtype=?4 AND form=?5 AND "
+                      "m=?6 AND n=?7 AND k=?8 AND ldx=?9 AND ldy=?10"},
 };
 
 struct link_map {

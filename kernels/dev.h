@@ -17,6 +17,7 @@
 #include "core/err.h"
 
 struct dev;
+struct algorithm_book;
 
 enum dev_isa {
     ISA_AUTO,
@@ -34,6 +35,8 @@ struct dev_options {
     bool reference;     /* the obvious implementations of ref/, for tests */
     bool gpu;
     int gpu_index;
+    /* Of a GPU: algorithms that are used, and to which closing adds those that were chosen meanwhile; or NULL. */
+    struct algorithm_book *algorithms;
 };
 
 MUST_CHECK struct dev *dev_host_open(const struct dev_options *options, struct err *err);

@@ -187,6 +187,30 @@ const char *dev_cuda_products(struct dev_cuda *dev)
     return dev->module->products(dev->context);
 }
 
+bool dev_cuda_prefer(struct dev_cuda *dev, const struct algorithm_book *book, struct err *err)
+{
+    struct algorithm_site here;
+
+    if (!check(dev->module->site(dev->context, &here), err))
+        return false;
+    for (int64_t i = 0; i < book->n; i++)
+        if (algorithm_same_site(&book->items[i].site, &here))
+            dev->module->prefer(dev->context, &book->items[i].algorithm);
+    return true;
+}
+
+bool dev_cuda_collect(struct dev_cuda *dev, struct algorithm_book *book, struct err *err)
+{
+    struct algorithm_site here;
+    struct algorithm found;
+
+    if (!check(dev->module->site(dev->context, &here), err))
+        return false;
+    for (int i = 0; dev->module->timed(dev->context, i, &found); i++)
+        algorithm_note(book, &here, &found);
+    return true;
+}
+
 bool dev_cuda_stage(
         struct dev_cuda *dev, void *to, const void *from, int64_t bytes, struct err *err)
 {

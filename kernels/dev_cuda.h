@@ -10,6 +10,7 @@
 #define KERNELS_DEV_CUDA_H
 
 #include "core/arena.h"
+#include "core/spec/algorithm.h"
 #include "kernels/op_table.h"
 
 struct dev_cuda;
@@ -35,6 +36,12 @@ MUST_CHECK bool dev_cuda_download(
 MUST_CHECK bool dev_cuda_available(struct dev_cuda *dev, int64_t *bytes, struct err *err);
 /* What computes large products: "cuBLASLt 13.0.0", or what does instead and why. */
 const char *dev_cuda_products(struct dev_cuda *dev);
+/* Uses the algorithms of the book that were chosen on such a device with the same driver and library; */
+MUST_CHECK bool dev_cuda_prefer(
+        struct dev_cuda *dev, const struct algorithm_book *book, struct err *err);
+/* ... and adds those that were chosen by timing since. */
+MUST_CHECK bool dev_cuda_collect(
+        struct dev_cuda *dev, struct algorithm_book *book, struct err *err);
 /* In order with ops and without waiting; `from` may change when this returns. */
 MUST_CHECK bool dev_cuda_stage(
         struct dev_cuda *dev, void *to, const void *from, int64_t bytes, struct err *err);

@@ -113,7 +113,10 @@ struct dev *dev_host_open(const struct dev_options *options, struct err *err)
         err_set(err, ERR_ENV, "no memory for a device of %d threads", options->threads);
     else if (options->gpu)
         dev->gpu = dev_cuda_open(options->gpu_index, err);
-    if (dev->scratch && (dev->gpu || !options->gpu))
+    bool opened = dev->scratch && (dev->gpu || !options->gpu);
+    if (opened && dev->gpu && options->algorithms)
+        opened = dev_cuda_prefer(dev->gpu, options->algorithms, err);
+    if (opened)
         return dev;
 fail:
     dev_close(dev);
@@ -128,10 +131,21 @@ static void block_free(struct dev *dev, void *memory)
         free(memory);
 }
 
+/* Nobody waits for it: what fails here is timed again. */
+static void collect_algorithms(struct dev *dev)
+{
+    struct err ignored = {0};
+
+    if (dev->gpu && dev->options.algorithms
+            && !dev_cuda_collect(dev->gpu, dev->options.algorithms, &ignored))
+        err_clear(&ignored);
+}
+
 void dev_close(struct dev *dev)
 {
     if (!dev)
         return;
+    collect_algorithms(dev);
     pool_close(dev->pool);
     for (int i = 0; dev->scratch && i < dev->options.threads + 2; i++)
         arena_free(&dev->scratch[i].arena);

@@ -43,7 +43,8 @@ struct source {
  * is executed by the first b ranks of every machine; a group over several machines has equal parts on each. */
 struct source_layout {
     int first, machines, devices;
-    bool gpu; /* its devices are GPUs, one for each rank */
+    bool gpu;                          /* its devices are GPUs, one for each rank */
+    struct algorithm_book *algorithms; /* of the GPU of this rank (kernels/dev.h), or NULL */
 };
 
 /* Measures on these machines. Collective over all ranks of the job, those of other machines too. Rank 0 gets

@@ -68,6 +68,7 @@ static bool use_threads(struct host *host, int threads, struct err *err)
             .first_cpu = (ranks_rank(host->ranks) - host->groups.layout.first)
                          % host->groups.layout.devices * threads,
             .gpu = host->groups.layout.gpu,
+            .algorithms = host->groups.layout.algorithms,
             .gpu_index = (ranks_rank(host->ranks) - host->groups.layout.first)
                          % host->groups.layout.devices};
     host->dev = dev_host_open(&options, err);

@@ -196,6 +196,7 @@ static bool open_device(
             .first_cpu = r->place.first_cpu,
             .isa = planned ? (enum dev_isa)stage->isa : o->isa,
             .deterministic = o->plan->deterministic,
+            .algorithms = o->algorithms,
     };
 
     if (on_gpu(&r->place, o) && !choose_gpu(&options, ranks, err))

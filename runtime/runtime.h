@@ -41,6 +41,7 @@ struct runtime_options {
     /* What an op is predicted to cost, in microseconds; NaN = unknown. NULL = no predictions per op kind. */
     double (*cost_us)(void *self, const struct op *op);
     void *cost_self;
+    struct algorithm_book *algorithms; /* of the GPU of this rank (kernels/dev.h), or NULL */
     /* Ops with fewer FLOP per byte count as bound by memory; 0 = 8. */
     double balance_flop_per_byte;
 };

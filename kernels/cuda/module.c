@@ -202,6 +202,31 @@ static const char *products(struct cuda_context *context)
     return shown;
 }
 
+static const char *site(struct cuda_context *context, struct algorithm_site *out)
+{
+    struct cudaDeviceProp properties;
+    struct cuda_gemm *gemm = cuda_context_gemm(context);
+    int driver = 0;
+    memset(out, 0, sizeof *out);
+    CUDA_TRY(cudaGetDeviceProperties(&properties, context->device));
+    CUDA_TRY(cudaDriverGetVersion(&driver));
+    snprintf(out->device, sizeof out->device, "%.*s", (int)sizeof out->device - 1, properties.name);
+    snprintf(out->library, sizeof out->library, "%s", gemm != NULL ? cuda_gemm_version(gemm) : "");
+    out->driver = driver;
+    return NULL;
+}
+
+static void prefer(struct cuda_context *context, const struct algorithm *algorithm)
+{
+    if (context->gemm != NULL)
+        cuda_gemm_prefer(context->gemm, algorithm);
+}
+
+static bool timed(struct cuda_context *context, int i, struct algorithm *out)
+{
+    return context->gemm != NULL && cuda_gemm_timed(context->gemm, i, out);
+}
+
 const struct cuda_module shardwright_cuda = {
         .version = CUDA_MODULE_VERSION,
         .count = count_devices,
@@ -227,4 +252,7 @@ const struct cuda_module shardwright_cuda = {
         .replay = replay,
         .forget = forget,
         .products = products,
+        .site = site,
+        .prefer = prefer,
+        .timed = timed,
 };

@@ -7,9 +7,10 @@
 #ifndef KERNELS_CUDA_MODULE_H
 #define KERNELS_CUDA_MODULE_H
 
+#include "core/spec/algorithm.h"
 #include "kernels/op_table.h"
 
-#define CUDA_MODULE_VERSION 2
+#define CUDA_MODULE_VERSION 3
 #define CUDA_MODULE_SYMBOL  "shardwright_cuda"
 
 struct cuda_context; /* a device and one stream on it */
@@ -59,6 +60,12 @@ struct cuda_module {
     void (*forget)(struct cuda_graph *graph);
     /* What computes large products: "cuBLASLt 13.0", or "kernels of this module: " and why. */
     const char *(*products)(struct cuda_context *context);
+    /* Where algorithms hold; an empty library where products are computed by kernels of this module. */
+    const char *(*site)(struct cuda_context *context, struct algorithm_site *out);
+    /* Of this site: used from now on for its shape, as long as the library takes it. */
+    void (*prefer)(struct cuda_context *context, const struct algorithm *algorithm);
+    /* The i-th that was chosen by timing since the context was opened; false behind the last. */
+    bool (*timed)(struct cuda_context *context, int i, struct algorithm *out);
 };
 
 extern const struct cuda_module shardwright_cuda;

@@ -11,6 +11,11 @@ struct cuda_context {
 
 /* Set by the test: the next call fails with this. */
 extern const char *fake_failure;
+/* For the test: the algorithms that contexts were told. */
+extern struct algorithm fake_told[8];
+extern int fake_n_told;
+struct algorithm fake_told[8];
+int fake_n_told;
 const char *fake_failure;
 
 static const char *answer(void)
@@ -173,6 +178,25 @@ static const char *products(struct cuda_context *context)
     return "nothing";
 }
 
+static const char *site(struct cuda_context *context, struct algorithm_site *out)
+{
+    *out = (struct algorithm_site){"fake", "fakeLt 1.0.0", 13000 + context->device};
+    return answer();
+}
+
+static void prefer(struct cuda_context *context, const struct algorithm *algorithm)
+{
+    (void)context;
+    fake_told[fake_n_told++ % 8] = *algorithm;
+}
+
+/* As many as ops have run, of shapes with one row more each. */
+static bool timed(struct cuda_context *context, int i, struct algorithm *out)
+{
+    *out = (struct algorithm){.shape = {.m = i + 1}, .bytes = {(unsigned char)(i + 1)}, .us = 2};
+    return i < context->runs;
+}
+
 const struct cuda_module shardwright_cuda = {
         .version = CUDA_MODULE_VERSION,
         .count = count,
@@ -198,4 +222,7 @@ const struct cuda_module shardwright_cuda = {
         .replay = replay,
         .forget = forget,
         .products = products,
+        .site = site,
+        .prefer = prefer,
+        .timed = timed,
 };

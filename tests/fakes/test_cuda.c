@@ -11,6 +11,8 @@
 #include "kernels/dev_cuda.h"
 
 static const char **failure;
+static const struct algorithm *told;
+static int *n_told;
 
 static void memory_ops_and_times(void **state)
 {
@@ -101,6 +103,48 @@ static void the_first_failure_of_a_gpu_stays(void **state)
     dev_close(dev);
 }
 
+/* Only those of this device, driver and library are told; what was timed comes back once. */
+static void algorithms_are_told_and_collected(void **state)
+{
+    (void)state;
+    static const struct algorithm_site sites[] = {{"fake", "fakeLt 1.0.0", 13000},
+            {"fake", "fakeLt 1.0.0", 12999}, {"fake", "fakeLt 1.0.1", 13000},
+            {"fake 2", "fakeLt 1.0.0", 13000}};
+    struct arena arena = {0};
+    struct err err = {0};
+    struct algorithm_book book = {.arena = &arena};
+    for (int i = 0; i < 4; i++)
+        algorithm_note(&book, &sites[i], &(struct algorithm){.shape = {.m = 100 + i}});
+    book.n_known = book.n;
+    struct dev_options options = {.threads = 1, .first_cpu = -1, .gpu = true, .algorithms = &book};
+    struct op op = {OP_RMSNORM, DTYPE_F32, 1, 1, {1, 8}};
+    struct op_args args = {0};
+    for (int turn = 0; turn < 2; turn++) {
+        *n_told = 0;
+        struct dev *dev = dev_host_open(&options, &err);
+        assert_non_null(dev);
+        assert_int_equal(*n_told, turn == 0 ? 1 : 3);
+        assert_int_equal(told[0].shape.m, 100);
+        op_run(dev, &op, &args);
+        op_run(dev, &op, &args);
+        dev_close(dev);
+        assert_int_equal(book.n, 6);
+        assert_int_equal(book.items[5].algorithm.shape.m, 2);
+        assert_true(algorithm_same_site(&book.items[5].site, &sites[0]));
+    }
+    /* Another choice for a shape that was read goes behind, to be stored; one for a new shape takes its place. */
+    struct algorithm other = {.shape = {.m = 100}, .bytes = {7}};
+    algorithm_note(&book, &sites[0], &other);
+    assert_int_equal(book.n, 7);
+    other.shape.m = 2;
+    algorithm_note(&book, &sites[0], &other);
+    assert_int_equal(book.n, 7);
+    assert_int_equal(book.items[5].algorithm.bytes[0], 7);
+    *failure = "the driver is gone";
+    assert_null(dev_host_open(&options, &err));
+    arena_free(&arena);
+}
+
 static void a_gpu_that_is_not_there(void **state)
 {
     (void)state;
@@ -142,7 +186,9 @@ int main(void)
     void *handle =
             dlopen(FAKE, RTLD_NOW | RTLD_LOCAL); /* the same instance that dev_cuda.c opens */
     failure = handle == NULL ? NULL : dlsym(handle, "fake_failure");
-    if (failure == NULL) {
+    told = handle == NULL ? NULL : dlsym(handle, "fake_told");
+    n_told = handle == NULL ? NULL : dlsym(handle, "fake_n_told");
+    if (failure == NULL || told == NULL || n_told == NULL) {
         fprintf(stderr, "%s\n", dlerror());
         return 1;
     }
@@ -150,6 +196,7 @@ int main(void)
             cmocka_unit_test(memory_ops_and_times),
             cmocka_unit_test(a_device_reaches_memory_of_a_gpu),
             cmocka_unit_test(the_first_failure_of_a_gpu_stays),
+            cmocka_unit_test(algorithms_are_told_and_collected),
             cmocka_unit_test(a_gpu_that_is_not_there),
             cmocka_unit_test(failures_name_what_was_wanted),
     };

@@ -138,8 +138,8 @@ static void refuses_newer_version(void **state)
     struct fixture *f = *state;
     fill(f, f->path, 1, 1);
     raw(f->path, "PRAGMA user_version = 99");
-    refuses(f, DB_READ, ERR_INPUT, "version 99, this program reads up to 5");
-    refuses(f, DB_WRITE, ERR_INPUT, "version 99, this program reads up to 5");
+    refuses(f, DB_READ, ERR_INPUT, "version 99, this program reads up to 6");
+    refuses(f, DB_WRITE, ERR_INPUT, "version 99, this program reads up to 6");
 }
 
 static void refuses_other_programs_database(void **state)
@@ -226,7 +226,7 @@ static void migrates_rows_to_machines(void **state)
                  "ALTER TABLE op_point DROP COLUMN kernel; DROP INDEX provenance_key; "
                  "ALTER TABLE provenance DROP COLUMN origin; "
                  "DROP INDEX check_result_key; ALTER TABLE check_result DROP COLUMN size_class; "
-                 "ALTER TABLE check_result DROP COLUMN noise; "
+                 "ALTER TABLE check_result DROP COLUMN noise; DROP TABLE algorithm; "
                  "DELETE FROM op_point; PRAGMA user_version = 2");
     for (int i = 0; i < 2; i++) {
         snprintf(text, sizeof text, point, 2 + i, 40 + i);
