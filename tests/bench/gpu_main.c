@@ -45,6 +45,10 @@ static const struct shape shapes[] = {
         {"gemm.m64.down", {OP_GEMM, DTYPE_BF16, 1, 1, {64, 4096, 12288}}, BY_MEMORY, 0.8, false},
         {"gemm.m512.gate_up", {OP_GEMM, DTYPE_BF16, 1, 1, {512, 24576, 4096}}, BY_PRODUCTS, 0.8, true},
         {"gemm.m4096.gate_up", {OP_GEMM, DTYPE_BF16, 1, 1, {4096, 24576, 4096}}, BY_PRODUCTS, 0.9, true},
+        {"gemm.f8.m1.gate_up", {OP_GEMM, DTYPE_F8_BLOCK, 1, 1, {1, 24576, 4096}}, BY_MEMORY, 0.8, true},
+        {"gemm.f8.m64.gate_up", {OP_GEMM, DTYPE_F8_BLOCK, 1, 1, {64, 24576, 4096}}, BY_MEMORY, 0.7, false},
+        {"gemm.f8.m4096.gate_up", {OP_GEMM, DTYPE_F8, 1, 1, {4096, 24576, 4096}}, BY_PRODUCTS, 0.8, true},
+        {"gemm.f8_block.m4096.gate_up", {OP_GEMM, DTYPE_F8_BLOCK, 1, 1, {4096, 24576, 4096}}, BY_PRODUCTS, 0.8, false},
         {"decode.b1.32k", {OP_ATTENTION_DECODE, DTYPE_BF16, 1, 1, {1, 32768, 32, 8, 128}}, BY_MEMORY, 0.85, true},
         {"decode.b64.2k", {OP_ATTENTION_DECODE, DTYPE_BF16, 1, 1, {64, 2048, 32, 8, 128}}, BY_MEMORY, 0.85, true},
         {"decode.b256.1k", {OP_ATTENTION_DECODE, DTYPE_BF16, 1, 1, {256, 1024, 32, 8, 128}}, BY_MEMORY, 0.85, false},
@@ -65,14 +69,15 @@ static const struct shape shapes[] = {
 
 /* Large enough that what stands around the product (rounding x to bf16) is some 3 % of it. */
 static const struct op peak_product = {OP_GEMM, DTYPE_BF16, 1, 1, {8192, 32768, 8192}};
+static const enum dtype peak_dtypes[] = {DTYPE_BF16, DTYPE_F8, DTYPE_F8_BLOCK};
 static const struct op peak_copy = {OP_COPY, DTYPE_F32, 1, 1, {INT64_C(2) << 30}};
 
 struct bench {
     struct dev *dev;
     FILE *figures;
     bool quick, cupti;
-    double bytes_per_s, flops;
-    double off[MOST_AGREE]; /* |events - CUPTI| / CUPTI of kernels over 20 us */
+    double bytes_per_s, flops[DTYPE_COUNT]; /* 0 = not measured */
+    double off[MOST_AGREE];                 /* |events - CUPTI| / CUPTI of kernels over 20 us */
     int n_off;
 };
 
@@ -137,28 +142,41 @@ static bool time_op(struct bench *b, const struct op *op, struct timing *out, st
     return ok;
 }
 
+/* A type that the device does not take has no ceiling. */
+static void measure_products(struct bench *b, enum dtype dtype)
+{
+    struct op op = peak_product;
+    struct timing t;
+    struct err err = {0};
+    char key[64];
+    op.dtype = dtype;
+    snprintf(key, sizeof key, "ceiling.gemm.%s", dtype_names[dtype]);
+    if (!time_op(b, &op, &t, &err)) {
+        printf("%-28s not measured: %s\n", key, err.text);
+        return;
+    }
+    double flops = b->flops[dtype] = op_flop(&op) / t.us * 1e6;
+    figure(b, key, flops / 1e12, "TFLOP/s",
+            (const double[2]){flops / 1e12 * t.us / t.most_us, flops / 1e12 * t.us / t.least_us},
+            (double)NAN);
+}
+
 static bool measure_ceilings(struct bench *b)
 {
     struct timing t;
     struct err err = {0};
-    if (!time_op(b, &peak_copy, &t, &err))
-        goto failed;
+    if (!time_op(b, &peak_copy, &t, &err)) {
+        printf("ceilings could not be measured: %s\n", err.text);
+        return false;
+    }
     b->bytes_per_s = 2 * (double)peak_copy.dim[0] / t.us * 1e6;
     figure(b, "ceiling.copy", b->bytes_per_s / 1e9, "GB/s",
             (const double[2]){b->bytes_per_s / 1e9 * t.us / t.most_us,
                     b->bytes_per_s / 1e9 * t.us / t.least_us},
             (double)NAN);
-    if (!time_op(b, &peak_product, &t, &err))
-        goto failed;
-    b->flops = op_flop(&peak_product) / t.us * 1e6;
-    figure(b, "ceiling.gemm.bf16", b->flops / 1e12, "TFLOP/s",
-            (const double[2]){
-                    b->flops / 1e12 * t.us / t.most_us, b->flops / 1e12 * t.us / t.least_us},
-            (double)NAN);
-    return true;
-failed:
-    printf("ceilings could not be measured: %s\n", err.text);
-    return false;
+    for (size_t i = 0; i < sizeof peak_dtypes / sizeof *peak_dtypes; i++)
+        measure_products(b, peak_dtypes[i]);
+    return b->flops[DTYPE_BF16] > 0;
 }
 
 static void measure_shape(struct bench *b, const struct shape *shape)
@@ -167,12 +185,17 @@ static void measure_shape(struct bench *b, const struct shape *shape)
     struct err err = {0};
     char key[64];
     snprintf(key, sizeof key, "ratio.%s", shape->key);
+    double flops = b->flops[shape->op.dtype];
+    if (shape->bound == BY_PRODUCTS && flops == 0) {
+        printf("%-28s not measured: products of its type have no ceiling here\n", key);
+        return;
+    }
     if (!time_op(b, &shape->op, &t, &err)) {
         printf("%-28s not measured: %s\n", key, err.text);
         return;
     }
     double least = shape->bound == BY_MEMORY ? op_bytes(&shape->op) / b->bytes_per_s * 1e6
-                                             : op_flop(&shape->op) / b->flops * 1e6;
+                                             : op_flop(&shape->op) / flops * 1e6;
     figure(b, key, least / t.us, "", (const double[2]){least / t.most_us, least / t.least_us},
             shape->wanted);
     printf("%-28s %12.2f us by events, %.2f us by CUPTI\n", "", t.us, t.kernel_us);

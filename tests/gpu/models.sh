@@ -13,8 +13,8 @@ failed=0
 case ${SHARDWRIGHT_CUDA_MODULE:-} in
 *emulated*) ;;
 *)
-    if ! command -v nvidia-smi >/dev/null || ! nvidia-smi -L | grep -q GPU; then
-        echo "skipped: no NVIDIA GPU here (nvidia-smi lists none)" >&2
+    if ! compgen -G '/dev/nvidia[0-9]*' >/dev/null && ! nvidia-smi -L 2>/dev/null | grep -q GPU; then
+        echo "skipped: no NVIDIA GPU here (no /dev/nvidia0 or other, nvidia-smi lists none)" >&2
         exit 77
     fi
     ;;

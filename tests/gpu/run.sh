@@ -4,6 +4,7 @@
 # usage: tests/gpu/run.sh [build directory]
 #
 # Parts are apart: each has a time limit and a status of its own, and what one of them wrote stays when another fails.
+# Nothing here needs another part to have passed, and nothing is written anywhere but below $OUT and the build directory.
 # Writes into $OUT (default: the build directory): status.txt, one log for each part, gpu_ops.json, gpu.json (the
 # figures of tests/bench/gpu and of the steps). On a machine that cannot build the program, put what
 # tests/gpu/pack.sh made on another one at build/gpu-pack. Status: 0 all parts ok, 1 not all, 77 no GPU or nothing to run.
@@ -14,11 +15,16 @@ out=${OUT:-$build}
 PATH=$PATH:/usr/local/cuda/bin
 export PATH
 began=$(date +%s)
-if ! command -v nvidia-smi >/dev/null || ! nvidia-smi -L | grep -q GPU; then
-    echo "skipped: no NVIDIA GPU here (nvidia-smi lists none)" >&2
-    exit 77
-fi
 mkdir -p "$out"
+: >"$out/status.txt"
+skip() { # REASON
+    echo "skipped: $1" | tee -a "$out/status.txt" >&2
+    exit 77
+}
+# Containers often have the driver and the device without the tools.
+if ! compgen -G '/dev/nvidia[0-9]*' >/dev/null && ! nvidia-smi -L 2>/dev/null | grep -q GPU; then
+    skip "no NVIDIA GPU here (no /dev/nvidia0 or other, nvidia-smi lists none)"
+fi
 pack=build/gpu-pack
 if [ -x $pack/shardwright ]; then
     bin=$pack
@@ -31,16 +37,14 @@ print(":".join(sorted({d for r in roots for d in glob.glob(r + "/nvidia/*/lib")}
     export SHARDWRIGHT_CUDA_MODULE=$PWD/$pack/shardwright-cuda.so
 else
     if ! command -v nvcc >/dev/null; then
-        echo "skipped: no CUDA toolkit here (nvcc is not on PATH), and no build/gpu-pack" >&2
-        exit 77
+        skip "no CUDA toolkit here (nvcc is not on PATH), and no build/gpu-pack"
     fi
     # native: only for the GPU that is here
-    if ! { cmake --preset release -B "$build" -DSHARDWRIGHT_CUDA=ON -DCMAKE_CUDA_ARCHITECTURES=native &&
-        cmake --build "$build" --target shardwright gpu_ops bench_gpu compare_logits shardwright-cuda -- -j "$(nproc)"; } \
-        >"$out/build.log" 2>&1; then
+    if ! { timeout 60 cmake --preset release -B "$build" -DSHARDWRIGHT_CUDA=ON -DCMAKE_CUDA_ARCHITECTURES=native &&
+        timeout 240 cmake --build "$build" --target shardwright gpu_ops bench_gpu compare_logits shardwright-cuda \
+            -- -j "$(nproc)"; } >"$out/build.log" 2>&1; then
         tail -20 "$out/build.log"
-        echo "skipped: it cannot be built here: run tests/gpu/pack.sh elsewhere and bring build/gpu-pack" >&2
-        exit 77
+        skip "it cannot be built here in four minutes: run tests/gpu/pack.sh elsewhere and bring build/gpu-pack"
     fi
     bin=$build
     export SHARDWRIGHT_CUDA_MODULE=$PWD/$build/shardwright-cuda.so
@@ -51,7 +55,6 @@ find_program() { # NAME
 program=$(find_program shardwright) ops=$(find_program gpu_ops) bench=$(find_program bench_gpu)
 compare=$(find_program compare_logits)
 
-: >"$out/status.txt"
 failed=0
 # part NAME SECONDS COMMAND...: runs it, keeps its output and its status
 part() {
@@ -70,7 +73,7 @@ part() {
     echo "$name: status $status, $(($(date +%s) - start)) s" | tee -a "$out/status.txt"
 }
 
-part machine 20 sh -c 'nvidia-smi; nvcc --version; uname -a; nproc; free -g'
+part machine 20 sh -c 'nvidia-smi; nvcc --version; uname -a; nproc; free -g; true'
 SHOW=12 part ops 100 "$ops" --json "$out/gpu_ops.json"
 grep -h WRONG "$out/ops.log" | head -20
 SHOW=60 part bench 120 tests/bench/gpu --program "$bench" --json "$out/gpu.json"
