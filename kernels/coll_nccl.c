@@ -48,6 +48,8 @@ static void load(void)
 {
     const char *asked = getenv("SHARDWRIGHT_NCCL_LIBRARY");
     void *handle = dlopen(asked == NULL ? "libnccl.so.2" : asked, RTLD_NOW | RTLD_LOCAL);
+    if (handle == NULL && asked == NULL)
+        handle = dlopen("librccl.so.1", RTLD_NOW | RTLD_LOCAL); /* AMD's, with NCCL's functions */
     if (handle == NULL) {
         snprintf(missing, sizeof missing,
                 "libnccl.so.2 was not found: install NCCL (libnccl2), or name the file in "
