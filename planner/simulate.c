@@ -49,6 +49,12 @@ static int64_t divisor(int64_t n, double most)
 static void choose_replicas(struct simulation *sim)
 {
     const struct plan *plan = sim->input->plan;
+    if (sim->input->sample != NULL) {
+        memcpy(sim->weight, sim->input->sample->stands_for,
+                sizeof *sim->weight * (size_t)plan->n_replicas);
+        sim->out->sampled = true;
+        return;
+    }
     int *count = ARENA_NEW(&sim->arena, int, plan->n_replicas);
     int *seen = ARENA_NEW(&sim->arena, int, plan->n_replicas);
     int64_t common = 0;
@@ -240,6 +246,39 @@ static void route_handovers(
     router_close(router);
 }
 
+/* Those that do not go elsewhere are left, in their order; returns how many. */
+static int64_t route_sample(struct simulation *sim, struct handover *items, int64_t n, int *route)
+{
+    const struct simulate_sample *sample = sim->input->sample;
+    int n_replicas = sim->input->plan->n_replicas;
+    int *takes = ARENA_NEW(&sim->arena, int, n_replicas + 1);
+    double *speed = ARENA_NEW(&sim->arena, double, n_replicas + 1);
+    int n_decode = 0;
+    for (int r = 0; r < n_replicas; r++)
+        if (sim->input->plan->replicas[r].role == ROLE_DECODE) {
+            takes[n_decode] = r;
+            speed[n_decode++] = sample->speed[r];
+        }
+    takes[n_decode] = -1;
+    speed[n_decode] = sample->elsewhere;
+    struct router *router = router_open(speed, n_decode + (sample->elsewhere > 0));
+    int64_t kept = 0;
+    for (int64_t i = 0; i < n; i++) {
+        struct simulate_request *record = &sim->out->requests[items[i].request];
+        double work = (double)sim->input->requests->items[items[i].request].output_len;
+        /* Without a clock: to each its part, whatever speed the others have together. */
+        record->decode_replica = takes[router_pick(router, 0, work)];
+        record->decode_ns = items[i].ready_ns;
+        record->first_token_ns = -1;
+        if (record->decode_replica < 0)
+            continue;
+        route[kept] = record->decode_replica;
+        items[kept++] = items[i];
+    }
+    router_close(router);
+    return kept;
+}
+
 static bool run_handovers(struct simulation *sim, struct err *err)
 {
     const struct plan *plan = sim->input->plan;
@@ -251,7 +290,10 @@ static bool run_handovers(struct simulation *sim, struct err *err)
     int64_t *requests = ARENA_NEW(&sim->arena, int64_t, n);
     int64_t *ids = ARENA_NEW(&sim->arena, int64_t, n);
     int64_t *first = ARENA_NEW(&sim->arena, int64_t, plan->n_replicas + 1);
-    route_handovers(sim, items, n, route);
+    if (sim->input->sample != NULL)
+        n = route_sample(sim, items, n, route);
+    else
+        route_handovers(sim, items, n, route);
     for (int64_t i = 0; i < n; i++)
         requests[i] = items[i].request;
     group_by_replica(sim, requests, route, n, ids, first);

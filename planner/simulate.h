@@ -32,7 +32,7 @@ struct simulate_request {
     int64_t begin_ns; /* its first step starts */
     int64_t first_token_ns, finish_ns;
     int64_t decode_ns;               /* it arrives at a decode replica; -1 = it has none */
-    int32_t replica, decode_replica; /* -1 = none */
+    int32_t replica, decode_replica; /* -1 = none, or, with decode_ns, one that is not simulated */
     int32_t preemptions, reused_tokens;
     enum sched_outcome outcome; /* pending: its replica was not simulated */
 };
@@ -47,12 +47,24 @@ struct simulate_result {
     /* Of the simulated replicas. */
     int64_t steps, preemptions, reused_tokens;
     int64_t offered, finished, refused_full, refused_late;
-    double good_frac; /* of the offered requests, those that met every service objective */
+    double good_frac;     /* of the offered requests, those that met every service objective */
+    double settled_per_s; /* requests a second that keep being finished; with a warm-up only */
     double slo_ttft_us, slo_tpot_us; /* at the percentile that the objectives ask for */
     bool sampled;                    /* not every replica was simulated: see most_requests */
     struct simulate_stage *stages;   /* replica after replica, plan order */
     int n_stages;
     struct simulate_request *requests; /* in the order of the input */
+};
+
+/* Replicas that are chosen already, and what comes to them: planner/pace_sample.h. Of decode replicas one attention-dp
+ * group is simulated, the others being like it. */
+struct simulate_sample {
+    const double *
+            stands_for; /* by replica: how many it stands for; of a decode replica: how many groups */
+    const double
+            *speed;   /* by replica, of decode replicas: what is handed over is dealt by them ... */
+    double elsewhere; /* ... and by this to those that are not here */
+    double each;      /* how many requests that come one of the input stands for */
 };
 
 struct simulate_input {
@@ -65,6 +77,7 @@ struct simulate_input {
      * rest, with the very requests that come to them (docs/method.md, "Simulation"); 0 = simulate all.
      */
     int64_t most_requests;
+    const struct simulate_sample *sample; /* in place of most_requests; or NULL */
 };
 
 MUST_CHECK bool simulate_run(struct simulate_result *out, const struct simulate_input *input,

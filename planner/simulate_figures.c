@@ -1,5 +1,6 @@
 #include "planner/simulate_figures.h"
 
+#include <math.h>
 #include <stdlib.h>
 
 struct sample {
@@ -57,6 +58,9 @@ struct sums {
     double offered, finished, good, output, total;
     int64_t first_ns, last_ns; /* of those that finished */
     int64_t end_ns;            /* of everything */
+    struct trend {
+        double n, arrival, took, arrival_2, arrival_took; /* weighted sums, seconds */
+    } trend;
 };
 
 struct lists {
@@ -83,6 +87,13 @@ static void add_finished(struct sums *sums, struct lists *lists, const struct si
     add(&lists->ttft, ttft_us, weight);
     add(&lists->e2e, (double)(record->finish_ns - request->arrival_ns) * 1e-3, weight);
     add(&lists->queue, (double)(record->begin_ns - request->arrival_ns) * 1e-3, weight);
+    double arrival = (double)request->arrival_ns * 1e-9;
+    double took = (double)(record->finish_ns - request->arrival_ns) * 1e-9;
+    sums->trend.n += weight;
+    sums->trend.arrival += weight * arrival;
+    sums->trend.took += weight * took;
+    sums->trend.arrival_2 += weight * arrival * arrival;
+    sums->trend.arrival_took += weight * arrival * took;
     sums->finished += weight;
     sums->good += is_good(input->workload, ttft_us, tpot_us) ? weight : 0;
     sums->output += weight * (double)request->output_len;
@@ -93,12 +104,20 @@ static void add_finished(struct sums *sums, struct lists *lists, const struct si
         sums->last_ns = record->finish_ns;
 }
 
+/* How many requests one stands for: what was handed over is one of its decode replica's. */
+static double weight_of(const struct simulate_request *record, const double *weight)
+{
+    if (record->decode_ns < 0)
+        return weight[record->replica];
+    return record->decode_replica >= 0 ? weight[record->decode_replica] : 0;
+}
+
 static void sum_requests(struct sums *sums, struct lists *lists, struct simulate_result *out,
         const struct simulate_input *input, const double *weight)
 {
     for (int64_t r = 0; r < input->requests->n; r++) {
         const struct simulate_request *record = &out->requests[r];
-        double w = weight[record->replica];
+        double w = weight_of(record, weight);
         if (w > 0 && record->finish_ns > sums->end_ns)
             sums->end_ns = record->finish_ns;
         if (w <= 0 || r < input->requests->n_warm
@@ -149,6 +168,28 @@ static void memory_of(struct simulate_result *out, const struct plan *plan)
         }
 }
 
+/*
+ * The seconds in which the plan finishes what counts. From the first to the last one is longer where replicas that take
+ * unlike times finish first and last, and in a sample a request more or less of the one that stands for the most would
+ * look like another rate. So: the time in which they come, longer by as much as later ones take longer than earlier ones (a
+ * straight line through times by arrival), and as if what is offered were what came.
+ */
+static double settled_seconds(const struct sums *sums, const struct simulate_input *input)
+{
+    const struct requests *r = input->requests;
+    const struct trend *t = &sums->trend;
+    int64_t counted = r->n - r->n_warm - r->n_cool;
+    double span =
+            (double)(r->items[r->n - r->n_cool - 1].arrival_ns - r->items[r->n_warm].arrival_ns)
+            * 1e-9 * (double)counted / (double)(counted > 1 ? counted - 1 : 1);
+    double spread = t->arrival_2 - t->arrival * t->arrival / fmax(t->n, 1e-300);
+    double slope = t->arrival_took - t->arrival * t->took / fmax(t->n, 1e-300);
+    if (spread > 0)
+        span *= fmax(0.5, 1 + slope / spread);
+    double each = input->sample != NULL ? input->sample->each : 1;
+    return span * sums->offered / ((double)counted * each);
+}
+
 void simulate_figures(
         struct simulate_result *out, const struct simulate_input *input, const double *weight)
 {
@@ -179,6 +220,11 @@ void simulate_figures(
     double begin_s = input->requests->n_warm > 0 ? (double)sums.first_ns * 1e-9 : 0;
     double share = begin_s > 0 && out->finished > 1 ? 1 - 1 / (double)out->finished : 1;
     double seconds = (f->makespan_s - begin_s) / share;
+    if (out->finished > 0 && input->requests->n_warm > 0) {
+        double settled = settled_seconds(&sums, input);
+        out->settled_per_s = sums.finished / settled;
+        seconds = input->sample != NULL ? settled : seconds;
+    }
     if (seconds > 0) {
         f->output_tokens_per_s = sums.output / seconds;
         f->total_tokens_per_s = sums.total / seconds;

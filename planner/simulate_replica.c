@@ -59,6 +59,8 @@ bool replica_open(struct replica_view *out, const struct simulate_input *input,
         }
         out->stages[s] = stage_cost_open(costs, kind, &split, piece);
     }
+    bool one_group = input->sample != NULL && replica->role == ROLE_DECODE;
+    out->n_groups = one_group ? 1 : out->split.attention_dp;
     return true;
 }
 
@@ -90,7 +92,8 @@ bool replica_alike(const struct replica_view *a, const struct replica_view *b)
  */
 static void read_batch(struct replica_run *run, const struct sched_batch *batch, int64_t now_ns)
 {
-    int n_groups = run->view->split.attention_dp;
+    int n_groups = run->view->n_groups;
+    int alike = run->view->split.attention_dp / n_groups;
     uint32_t block = (uint32_t)run->input->plan->block_tokens;
     int64_t all_tokens = 0;
     int64_t blocks = 0;
@@ -123,11 +126,14 @@ static void read_batch(struct replica_run *run, const struct sched_batch *batch,
         shape->n_prefill++;
     }
     for (int g = 0; g < n_groups; g++) {
-        run->groups[g].group_tokens = all_tokens;
+        run->groups[g].group_tokens = all_tokens * alike;
         if (run->groups[g].tokens > run->rows)
             run->rows = run->groups[g].tokens;
     }
-    run->message_bytes = 32 + 48 * (int64_t)batch->n_items + 4 * (all_tokens + blocks);
+    for (int g = n_groups; g < n_groups * alike; g++)
+        run->groups[g] = run->groups[g % n_groups];
+    run->yields *= alike;
+    run->message_bytes = 32 + alike * (48 * (int64_t)batch->n_items + 4 * (all_tokens + blocks));
 }
 
 static double exchange_us(const struct replica_run *run, int64_t bytes, bool between_nodes)
@@ -239,10 +245,12 @@ static struct sched *open_sched(struct replica_run *run, struct arena *arena, st
 {
     const struct plan_replica *replica = run->view->replica;
     const struct workload *workload = run->input->workload;
-    struct sched_limits limits = {.max_seqs = replica->max_seqs,
+    int all_groups = run->view->split.attention_dp;
+    struct sched_limits limits = {
+            .max_seqs = (replica->max_seqs * run->view->n_groups + all_groups - 1) / all_groups,
             .max_tokens = replica->max_tokens,
             .in_flight = replica->in_flight,
-            .n_pools = run->view->split.attention_dp,
+            .n_pools = run->view->n_groups,
             .n_blocks = replica->kv_blocks,
             .block_tokens = run->input->plan->block_tokens,
             .role = role_of(replica),

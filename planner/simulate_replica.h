@@ -17,11 +17,12 @@ struct replica_load {
 /* What a replica is to the simulator. */
 struct replica_view {
     const struct plan_replica *replica;
-    int index;                  /* in the plan */
-    struct split split;         /* of stage 0: the leader's */
-    int kind;                   /* of stage 0 */
-    bool between_nodes;         /* its stages pass rows from node to node */
-    int64_t block_bytes;        /* of one KV block over all ranks of an attention-dp group */
+    int index;           /* in the plan */
+    struct split split;  /* of stage 0: the leader's */
+    int kind;            /* of stage 0 */
+    int n_groups;        /* attention-dp groups that are simulated; the others are like them */
+    bool between_nodes;  /* its stages pass rows from node to node */
+    int64_t block_bytes; /* of one KV block over all ranks of an attention-dp group */
     struct stage_cost **stages; /* opened by replica_open */
 };
 

@@ -19,11 +19,11 @@ struct world {
     struct cost_model *costs;
 };
 
-static void make(struct world *w, double ttft_us, double tpot_us)
+static void make(struct world *w, int n_experts, double ttft_us, double tpot_us)
 {
     struct err err = {0};
     memset(w, 0, sizeof *w);
-    fixture_model(&w->f, 6, 0);
+    fixture_model(&w->f, 6, n_experts);
     fixture_kind(&w->f, "gpu", 4, INT64_C(24) << 20, 5e10, 1e10);
     w->f.nodes[0].count = 2;
     w->f.kinds[0].type = DEVICE_CUDA;
@@ -71,7 +71,7 @@ static void the_rate_is_kept_up(void **unused)
 {
     (void)unused;
     struct world w;
-    make(&w, 0, 0);
+    make(&w, 0, 0, 0);
     const struct plan_figures *f = &w.plan.predicted;
     assert_true(fabs(f->output_tokens_per_s / (f->requests_per_s * 20) - 1) < 0.03);
     assert_non_null(strstr(w.plan.arrivals, "the most that the plan keeps up with"));
@@ -90,9 +90,9 @@ static void objectives_are_met_at_the_rate(void **unused)
     (void)unused;
     struct world free;
     struct world bound;
-    make(&free, 0, 0);
+    make(&free, 0, 0, 0);
     double tpot_us = 0.6 * free.plan.predicted.tpot_p50_us;
-    make(&bound, 20 * tpot_us, tpot_us);
+    make(&bound, 0, 20 * tpot_us, tpot_us);
     const struct plan_figures *f = &bound.plan.predicted;
     assert_true(f->tpot_p50_us <= tpot_us);
     assert_true(f->ttft_p50_us <= 20 * tpot_us);
@@ -107,7 +107,7 @@ static void the_number_of_requests_does_not_matter(void **unused)
 {
     (void)unused;
     struct world w;
-    make(&w, 0, 0);
+    make(&w, 0, 0, 0);
     double three = w.plan.predicted.requests_per_s;
     struct err err = {0};
     for (int i = 3; i < FIXTURE_REQUESTS; i++)
@@ -118,12 +118,65 @@ static void the_number_of_requests_does_not_matter(void **unused)
     close_world(&w);
 }
 
+/* A plan of `times` as many replicas as that of the world, at a rate that it keeps up with. */
+static struct simulate_result pace_times(struct world *w, int times, double per_s)
+{
+    struct err err = {0};
+    struct simulate_result result;
+    struct plan plan = w->plan;
+    plan.n_replicas *= times;
+    plan.replicas = ARENA_NEW(&w->f.arena, struct plan_replica, plan.n_replicas);
+    for (int r = 0; r < plan.n_replicas; r++)
+        plan.replicas[r] = w->plan.replicas[r % w->plan.n_replicas];
+    const struct pace_range range = {.most = per_s * times};
+    w->f.requests.unpaced = true;
+    assert_true(pace_simulate(&result, &plan, &w->input, w->costs, range, &w->f.arena, &err));
+    assert_true(result.figures.requests_per_s == range.most);
+    int n_stages = 0;
+    for (int r = 0; r < plan.n_replicas; r++)
+        n_stages += plan.replicas[r].n_stages;
+    assert_int_equal(result.n_stages, n_stages);
+    return result;
+}
+
+static void near(double a, double b, double frac)
+{
+    if (!(fabs(a - b) <= frac * fabs(b)))
+        fail_msg("%g and %g differ by more than %g", a, b, frac);
+}
+
+/* Few replicas of each sort stand for all: figures are those of a plan that is simulated whole, times as many. */
+static void a_few_stand_for_many(void **unused)
+{
+    (void)unused;
+    static const char *const forced[] = {
+            "", "prefill.tp=1,decode.tp=2", "prefill.tp=2,decode.tp=1,decode.adp=2"};
+    for (int i = 0; i < 3; i++) {
+        struct world w;
+        struct err err = {0};
+        make(&w, i == 2 ? 8 : 0, 0, 0);
+        w.input.serving = i > 0 ? SERVING_DISAGGREGATED : SERVING_AGGREGATED;
+        assert_true(plan_force_parse(&w.input.force, forced[i], &w.f.arena, &err));
+        if (!planner_run(&w.plan, &w.input, &w.f.arena, &err))
+            fail_msg("%s", err.text);
+        double per_s = 0.8 * w.plan.predicted.requests_per_s;
+        const struct simulate_result one = pace_times(&w, 1, per_s);
+        const struct simulate_result many = pace_times(&w, 7, per_s);
+        near(many.figures.output_tokens_per_s, 7 * one.figures.output_tokens_per_s, 0.02);
+        near(many.figures.tpot_p50_us, one.figures.tpot_p50_us, 0.02);
+        near(many.figures.ttft_p50_us, one.figures.ttft_p50_us, 0.03);
+        near(many.settled_per_s, 7 * one.settled_per_s, 0.02);
+        close_world(&w);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
             cmocka_unit_test(the_rate_is_kept_up),
             cmocka_unit_test(objectives_are_met_at_the_rate),
             cmocka_unit_test(the_number_of_requests_does_not_matter),
+            cmocka_unit_test(a_few_stand_for_many),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
