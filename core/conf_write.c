@@ -2,6 +2,7 @@
  * Every value is turned to text first (conf_value_show) and compared with that of a struct that has only
  * its defaults: what reads back the same is left out. libyaml's emitter does quoting and indentation.
  */
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -70,9 +71,10 @@ static bool put_text(struct writer *w, const char *text, bool is_string)
     yaml_scalar_style_t style = is_string && looks_typed(text) ? YAML_DOUBLE_QUOTED_SCALAR_STYLE
                                                                : YAML_ANY_SCALAR_STYLE;
     char *copy = arena_strdup(w->arena, text);
+    errno = 0; /* the initialiser does not tell which it is: no memory, or not UTF-8 */
     int made = yaml_scalar_event_initialize(
             &event, NULL, NULL, (yaml_char_t *)copy, (int)strlen(copy), 1, 1, style);
-    if (!made)
+    if (!made && errno != ENOMEM)
         return err_set(w->err, ERR_BUG, "writing YAML: text that is not UTF-8: \"%.60s\"", text);
     return emit(w, made, &event);
 }
