@@ -37,9 +37,10 @@ struct room {
 
 struct table {
     struct solver *s;
-    int side, in_flight; /* layers + 1; stages of a pattern */
-    double *useful;      /* [state]: no pattern with this pace or more is */
-    double slowest_us;   /* the most of useful */
+    int64_t side;      /* layers + 1 */
+    int in_flight;     /* stages of a pattern */
+    double *useful;    /* [state]: no pattern with this pace or more is */
+    double slowest_us; /* the most of useful */
     struct arc *arcs;
     int *begin; /* [way * side + layer]: where its arcs begin, by end; one more */
     int *reached,
