@@ -1,6 +1,6 @@
 /*
- * A product in passes over some rows: these are packed once, as dot.h or outer.h want them, and then all
- * threads read them while they take columns from a common store.
+ * A product in passes over some rows: these are packed as dot.h or outer.h want them, few by every thread for itself and
+ * many once for all, while threads take columns from a common store.
  */
 #include "kernels/cpu/cpu.h"
 #include "kernels/cpu/isa.h"
@@ -17,7 +17,8 @@
 #define NARROW INT64_C(128)
 /* Packed rows of one pass over the weights. */
 #define PACK_BYTES (INT64_C(16) << 20)
-/* Rows of fewer bytes are packed by one thread: the others would not be awake before it is done. */
+/* Rows of fewer bytes are packed by every thread for itself: that takes as long as by one of them, and saves the others
+ * from waiting for it and from fetching what it wrote. */
 #define PACK_ALONE (INT64_C(64) << 10)
 
 struct product {
@@ -28,8 +29,9 @@ struct product {
     int64_t group, group_floats; /* rows that are packed together; what dot.h makes of them */
     int64_t pass;                /* rows of a pass, whole groups */
     int64_t scratch_floats;
-    float *packed;     /* of a pass */
-    int64_t row, rows; /* the pass at hand */
+    int64_t packed_floats; /* of a pass */
+    float *packed;         /* for all threads; NULL = each packs for itself */
+    int64_t row, rows;     /* the pass at hand */
     struct cpu_share columns;
 };
 
@@ -38,8 +40,7 @@ static int64_t least(int64_t a, int64_t b)
     return a < b ? a : b;
 }
 
-/* Returns how many floats the packed rows of a pass take. */
-static int64_t product_open(struct product *p, const struct span_job *s)
+static void product_open(struct product *p, const struct span_job *s)
 {
     const struct cpu_isa *cpu = dev_cpu(s->dev);
     *p = (struct product){.span = s, .cpu = cpu};
@@ -49,7 +50,8 @@ static int64_t product_open(struct product *p, const struct span_job *s)
         p->group = cpu->outer_rows;
         p->pass = ((s->m + passes - 1) / passes + p->group - 1) / p->group * p->group;
         p->scratch_floats = cpu->outer_scratch_floats();
-        return cpu->outer_floats(p->pass, s->k);
+        p->packed_floats = (cpu->outer_floats(p->pass, s->k) + 15) / 16 * 16;
+        return;
     }
     p->chunks = dev_deterministic(s->dev) && s->k_chunks > 1 ? s->k_chunks : 1;
     p->group = least(s->m, DOT_ROWS);
@@ -59,13 +61,13 @@ static int64_t product_open(struct product *p, const struct span_job *s)
     groups = most < 1 ? 1 : least(most, groups);
     p->pass = groups * p->group;
     p->scratch_floats = cpu->dot_scratch_floats((int)p->group, p->chunks);
-    return groups * p->group_floats;
+    p->packed_floats = groups * p->group_floats;
 }
 
-static struct dot_job dot_job_of(const struct product *p, int64_t row)
+static struct dot_job dot_job_of(const struct product *p, float *packed, int64_t row)
 {
     const struct span_job *s = p->span;
-    return (struct dot_job){.packed = p->packed + row / p->group * p->group_floats,
+    return (struct dot_job){.packed = packed + row / p->group * p->group_floats,
             .w = s->w,
             .dtype = s->dtype,
             .k = s->k,
@@ -76,10 +78,10 @@ static struct dot_job dot_job_of(const struct product *p, int64_t row)
             .ldy = s->ldy};
 }
 
-static struct outer_job outer_job_of(const struct product *p)
+static struct outer_job outer_job_of(const struct product *p, float *packed)
 {
     const struct span_job *s = p->span;
-    return (struct outer_job){.packed = p->packed,
+    return (struct outer_job){.packed = packed,
             .x = s->x + p->row * s->ldx,
             .ldx = s->ldx,
             .w = s->w,
@@ -92,26 +94,27 @@ static struct outer_job outer_job_of(const struct product *p)
 }
 
 /* Groups [first, end) of the pass. */
-static void product_pack(const struct product *p, int64_t first, int64_t end)
+static void product_pack(const struct product *p, float *packed, int64_t first, int64_t end)
 {
     const struct span_job *s = p->span;
     if (p->outer) {
-        struct outer_job job = outer_job_of(p);
+        struct outer_job job = outer_job_of(p, packed);
         p->cpu->outer_pack(&job, first * p->group, least(end * p->group, p->rows));
         return;
     }
     for (int64_t row = first * p->group; row < least(end * p->group, p->rows); row += p->group) {
-        struct dot_job job = dot_job_of(p, row);
+        struct dot_job job = dot_job_of(p, packed, row);
         p->cpu->dot_pack(&job, s->x + (p->row + row) * s->ldx, s->ldx);
     }
 }
 
 /* All rows of the pass against some columns; for dot.h a strip of them at a time. */
-static void product_run(const struct product *p, float *scratch, int64_t begin, int64_t end)
+static void product_run(
+        const struct product *p, float *packed, float *scratch, int64_t begin, int64_t end)
 {
     const struct span_job *s = p->span;
     if (p->outer) {
-        struct outer_job job = outer_job_of(p);
+        struct outer_job job = outer_job_of(p, packed);
         job.scratch = scratch;
         job.begin = begin;
         job.end = end;
@@ -124,7 +127,7 @@ static void product_run(const struct product *p, float *scratch, int64_t begin, 
         strip = end - begin;
     for (int64_t col = begin; col < end; col += strip) {
         for (int64_t row = 0; row < p->rows; row += p->group) {
-            struct dot_job job = dot_job_of(p, row);
+            struct dot_job job = dot_job_of(p, packed, row);
             job.scratch = scratch;
             job.begin = col;
             job.end = least(col + strip, end);
@@ -143,12 +146,12 @@ void cpu_gemm_span(const struct span_job *job)
     struct product p;
     if (job->begin >= job->end || job->m == 0)
         return;
-    int64_t packed = (product_open(&p, job) + 15) / 16 * 16;
-    p.packed = dev_scratch(job->dev, job->part, (packed + p.scratch_floats) * 4);
+    product_open(&p, job);
+    float *packed = dev_scratch(job->dev, job->part, (p.packed_floats + p.scratch_floats) * 4);
     for (p.row = 0; p.row < job->m; p.row += p.pass) {
         p.rows = least(job->m - p.row, p.pass);
-        product_pack(&p, 0, product_groups(&p));
-        product_run(&p, p.packed + packed, job->begin, job->end);
+        product_pack(&p, packed, 0, product_groups(&p));
+        product_run(&p, packed, packed + p.packed_floats, job->begin, job->end);
     }
 }
 
@@ -156,17 +159,24 @@ static void pack_part(void *arg, int part, int parts)
 {
     const struct product *p = arg;
     int64_t groups = product_groups(p);
-    product_pack(p, groups * part / parts, groups * (part + 1) / parts);
+    product_pack(p, p->packed, groups * part / parts, groups * (part + 1) / parts);
 }
 
 static void run_part(void *arg, int part, int parts)
 {
     struct product *p = arg;
-    float *scratch = dev_scratch(p->span->dev, part, p->scratch_floats * 4);
-    int64_t begin, end;
+    /* As much as fewer rows may take: they must not be the first to need memory. Padding at most doubles it. */
+    int64_t own = 2 * PACK_ALONE / 4, begin, end;
+    if (!p->packed && p->packed_floats > own)
+        own = p->packed_floats;
+    float *packed = p->packed;
+    float *scratch = dev_scratch(p->span->dev, part, (own + p->scratch_floats) * 4);
     (void)parts;
-    while (cpu_share_next(&p->columns, &begin, &end))
-        product_run(p, scratch, begin, end);
+    while (cpu_share_next(&p->columns, &begin, &end)) {
+        if (!packed)
+            product_pack(p, packed = scratch, 0, product_groups(p));
+        product_run(p, packed, scratch + own, begin, end);
+    }
 }
 
 /* Some rows against all columns. */
@@ -206,13 +216,12 @@ void cpu_gemm(struct dev *dev, const struct op *op, const struct op_args *args)
         dev_parallel(dev, rows_part, &span);
         return;
     }
-    int64_t packed = product_open(&p, &span);
-    p.packed = dev_packed(dev, packed * 4);
+    product_open(&p, &span);
+    bool alone = least(span.m, p.pass) * span.k * 4 < PACK_ALONE;
+    p.packed = alone ? NULL : dev_packed(dev, p.packed_floats * 4);
     for (p.row = 0; p.row < span.m; p.row += p.pass) {
         p.rows = least(span.m - p.row, p.pass);
-        if (p.rows * span.k * 4 < PACK_ALONE)
-            product_pack(&p, 0, product_groups(&p));
-        else
+        if (!alone)
             dev_parallel(dev, pack_part, &p);
         cpu_share_open(&p.columns, op->dim[1], SPAN_UNIT, dev_threads(dev));
         dev_parallel(dev, run_part, &p);
