@@ -176,12 +176,13 @@ static void step(struct subject *s, int threads, int n, int start, int tokens)
     engine_run(&s->engines[threads - 1]);
 }
 
-/* FLOP of the products of a prefill, as graph.h lists them. */
-static double gemm_flop(const struct subject *s)
+/* FLOP of the products of a step, as graph.h lists them. */
+static double gemm_flop(const struct subject *s, int rows, int logits_rows)
 {
     struct graph_op ops[MOST_OPS];
-    struct seq_shape seq = {PROMPT, PROMPT};
-    struct step_shape shape = {.tokens = PROMPT, .prefill = &seq, .n_prefill = 1, .logits_rows = 1};
+    struct seq_shape seq = {rows, rows}; /* of attention, which is no product */
+    struct step_shape shape = {
+            .tokens = rows, .prefill = &seq, .n_prefill = 1, .logits_rows = logits_rows};
     const struct place *place = &s->places[0];
     int n = graph_step(ops, MOST_OPS, s->model, &place->split, place->piece, &shape);
     double flop = 0;
@@ -254,7 +255,7 @@ static void measure_prefill(struct subject *s, struct bench *b, int threads)
     meter_reset(&s->meter);
     double start = bench_now();
     step(s, threads, 1, 0, PROMPT);
-    double seconds = bench_now() - start, rate = gemm_flop(s) / seconds;
+    double seconds = bench_now() - start, rate = gemm_flop(s, PROMPT, 1) / seconds;
     key_of(key, "prefill", s->model->name, s->dtype, threads);
     bench_add(b, key, "tokens/s", peer(s, true, threads), PROMPT / seconds);
     print_ops(s, b, key);
@@ -291,6 +292,13 @@ static void measure_decode(struct subject *s, struct bench *b, int threads, int 
                 touched_bytes(s, b->context + (b->steps - 1) / 2.0 + 1) / seconds
                         / bench_last(b, of));
         return;
+    }
+    if (batch > 1) {
+        limit(of, "fma", threads);
+        key_of(key, "ratio.decode_fma", s->model->name, s->dtype, threads);
+        snprintf(key + strlen(key), 16, ".b%d", batch);
+        bench_add(
+                b, key, "fraction", NAN, gemm_flop(s, batch, batch) / seconds / bench_last(b, of));
     }
     key_of(of, "decode", s->model->name, s->dtype, threads);
     snprintf(of + strlen(of), 16, ".b1");
