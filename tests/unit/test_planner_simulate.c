@@ -7,129 +7,38 @@
 #include <string.h>
 
 #include <cmocka.h>
-#include <math.h>
 
-#include "planner/simulate.h"
-
-#include "planner_fixture.h"
+#include "planner_scene.h"
 
 enum {
-    LAYERS = 4
+    LAYERS = SCENE_LAYERS
 };
 
-/* A plan of dp replicas with pp stages, one rank each. */
-struct scene {
-    struct fixture f;
-    struct plan plan;
-    struct plan_replica replicas[2];
-    struct plan_stage stages[2][2];
-    int ranks[4];
-    struct cost_model *costs;
-};
-
+/* dp replicas with pp stages of one rank each, for two requests of 5 and 2 tokens. */
 static void make_scene(struct scene *s, int dp, const int *layers, int pp, int in_flight)
 {
-    struct err err = {0};
-    memset(s, 0, sizeof *s);
-    fixture_model(&s->f, LAYERS, 0);
-    fixture_kind(&s->f, "core", 4, INT64_C(1) << 32, 5e10, 1e10);
+    scene_open(s, dp, layers, pp);
     fixture_requests(&s->f, 2, 5, 2);
-    s->plan = (struct plan){.model = "little",
-            .dtype = DTYPE_BF16,
-            .kv_dtype = DTYPE_BF16,
-            .block_tokens = 16,
-            .max_len = 64,
-            .replicas = s->replicas,
-            .n_replicas = dp};
-    for (int r = 0; r < dp; r++) {
-        s->replicas[r] = (struct plan_replica){.stages = s->stages[r],
-                .n_stages = pp,
-                .max_seqs = 1,
-                .max_tokens = 64,
-                .in_flight = in_flight,
-                .kv_blocks = 64};
-        int at = 0;
-        for (int i = 0; i < pp; i++) {
-            s->ranks[s->plan.n_ranks] = s->plan.n_ranks;
-            s->stages[r][i] = (struct plan_stage){.first_layer = at,
-                    .end_layer = at + layers[i],
-                    .tp = 1,
-                    .ep = 1,
-                    .attention_dp = 1,
-                    .threads = 1,
-                    .kind = "core",
-                    .ranks = &s->ranks[s->plan.n_ranks],
-                    .n_ranks = 1};
-            s->plan.n_ranks++;
-            at += layers[i];
-        }
-    }
-    s->costs = cost_open(&s->f.model, &s->f.cluster, NULL, 0, &err);
-    assert_non_null(s->costs);
-}
-
-static void close_scene(struct scene *s)
-{
-    cost_close(s->costs);
-    arena_free(&s->f.arena);
+    for (int r = 0; r < dp; r++)
+        s->replicas[r].in_flight = in_flight;
 }
 
 static void simulate(struct simulate_result *out, struct scene *s)
 {
-    struct err err = {0};
-    struct simulate_input input = {&s->plan, &s->f.workload, &s->f.requests, s->costs, 0};
-    if (!simulate_run(out, &input, &s->f.arena, &err))
-        fail_msg("%s", err.text);
+    scene_simulate(out, s, 0);
     assert_int_equal(out->finished, s->f.requests.n);
-}
-
-static int64_t ns(double us)
-{
-    return (int64_t)llround(us * 1e3);
-}
-
-static int64_t prefill_ns(struct scene *s, int stage, int64_t len)
-{
-    struct seq_shape seq = {len, len};
-    struct step_shape shape = {
-            .tokens = len, .group_tokens = len, .prefill = &seq, .n_prefill = 1, .logits_rows = 1};
-    const struct plan_stage *at = &s->stages[0][stage];
-    int kind;
-    struct split split = cost_plan_split(&s->plan, &s->replicas[0], at, &s->f.cluster, &kind);
-    struct step_cost cost;
-    cost_piece(
-            &cost, s->costs, kind, &split, (struct piece){at->first_layer, at->end_layer}, &shape);
-    return ns(cost.us);
-}
-
-static int64_t decode_ns(struct scene *s, int stage, int64_t batch, int64_t kv)
-{
-    struct step_shape shape = {.tokens = batch,
-            .group_tokens = batch,
-            .decode_batch = batch,
-            .decode_kv_tokens = batch * kv,
-            .logits_rows = batch};
-    const struct plan_stage *at = &s->stages[0][stage];
-    int kind;
-    struct split split = cost_plan_split(&s->plan, &s->replicas[0], at, &s->f.cluster, &kind);
-    struct step_cost cost;
-    cost_piece(
-            &cost, s->costs, kind, &split, (struct piece){at->first_layer, at->end_layer}, &shape);
-    return ns(cost.us);
 }
 
 static int64_t send_ns(struct scene *s, int64_t rows)
 {
-    int kind;
-    struct split split =
-            cost_plan_split(&s->plan, &s->replicas[0], &s->stages[0][0], &s->f.cluster, &kind);
-    return ns(cost_send_us(s->costs, kind, &split, rows, false));
+    struct split split = scene_split(s, 0);
+    return scene_ns(cost_send_us(s->costs, 0, &split, rows, false));
 }
 
 static int64_t return_ns(struct scene *s)
 {
     struct op op = {.kind = OP_SEND_RECV, .dtype = DTYPE_F32, .degree = 2, .busy = 2, .dim = {4}};
-    return ns(cost_op(s->costs, 0, &op).us);
+    return scene_ns(cost_op(s->costs, 0, &op).us);
 }
 
 static int64_t later(int64_t a, int64_t b)
@@ -147,17 +56,17 @@ static void one_rank_runs_step_after_step(void **unused)
     s.f.requests.n = 1;
     s.f.items[0].output_len = 3;
     simulate(&r, &s);
-    int64_t first = prefill_ns(&s, 0, 5);
+    int64_t first = scene_prefill_ns(&s, 0, 5);
     assert_int_equal(r.requests[0].first_token_ns, first);
-    assert_int_equal(
-            r.requests[0].finish_ns, first + decode_ns(&s, 0, 1, 6) + decode_ns(&s, 0, 1, 7));
+    assert_int_equal(r.requests[0].finish_ns,
+            first + scene_decode_ns(&s, 0, 1, 6) + scene_decode_ns(&s, 0, 1, 7));
     assert_int_equal(r.steps, 3);
     assert_true(fabs(r.stages[0].busy_frac - 1) < 1e-9);
     assert_true(fabs(r.figures.output_tokens_per_s - 3 / ((double)r.requests[0].finish_ns * 1e-9))
                 < 1e-6);
     assert_true(fabs(r.figures.tpot_p50_us - (double)(r.requests[0].finish_ns - first) * 1e-3 / 2)
                 < 1e-6);
-    close_scene(&s);
+    scene_close(&s);
 }
 
 static void two_stages_with_two_in_flight_overlap(void **unused)
@@ -169,10 +78,10 @@ static void two_stages_with_two_in_flight_overlap(void **unused)
     for (int i = 0; i < 3; i++) {
         make_scene(&s, 1, splits[i], 2, 2);
         simulate(&r, &s);
-        int64_t p0 = prefill_ns(&s, 0, 5);
-        int64_t p1 = prefill_ns(&s, 1, 5);
-        int64_t d0 = decode_ns(&s, 0, 1, 6);
-        int64_t d1 = decode_ns(&s, 1, 1, 6);
+        int64_t p0 = scene_prefill_ns(&s, 0, 5);
+        int64_t p1 = scene_prefill_ns(&s, 1, 5);
+        int64_t d0 = scene_decode_ns(&s, 0, 1, 6);
+        int64_t d1 = scene_decode_ns(&s, 1, 1, 6);
         int64_t sp = send_ns(&s, 5);
         int64_t sd = send_ns(&s, 1);
         int64_t back = return_ns(&s);
@@ -189,7 +98,7 @@ static void two_stages_with_two_in_flight_overlap(void **unused)
         assert_int_equal(r.requests[1].first_token_ns, tb);
         assert_int_equal(r.requests[0].finish_ns, end_a);
         assert_int_equal(r.requests[1].finish_ns, end_b);
-        close_scene(&s);
+        scene_close(&s);
     }
 }
 
@@ -203,12 +112,12 @@ static void one_in_flight_takes_turns(void **unused)
     s.f.requests.n = 1;
     simulate(&r, &s);
     struct op op = {.kind = OP_SEND_RECV, .dtype = DTYPE_F32, .degree = 2, .busy = 1, .dim = {4}};
-    int64_t back = ns(cost_op(s.costs, 0, &op).us);
-    int64_t first = prefill_ns(&s, 0, 5) + send_ns(&s, 5) + prefill_ns(&s, 1, 5) + back;
+    int64_t back = scene_ns(cost_op(s.costs, 0, &op).us);
+    int64_t first = scene_prefill_ns(&s, 0, 5) + send_ns(&s, 5) + scene_prefill_ns(&s, 1, 5) + back;
     assert_int_equal(r.requests[0].first_token_ns, first);
-    assert_int_equal(r.requests[0].finish_ns,
-            first + decode_ns(&s, 0, 1, 6) + send_ns(&s, 1) + decode_ns(&s, 1, 1, 6) + back);
-    close_scene(&s);
+    assert_int_equal(r.requests[0].finish_ns, first + scene_decode_ns(&s, 0, 1, 6) + send_ns(&s, 1)
+                                                      + scene_decode_ns(&s, 1, 1, 6) + back);
+    scene_close(&s);
 }
 
 static void replicas_do_not_wait_for_each_other(void **unused)
@@ -219,11 +128,11 @@ static void replicas_do_not_wait_for_each_other(void **unused)
     static const int layers[] = {LAYERS};
     make_scene(&s, 2, layers, 1, 1);
     simulate(&r, &s);
-    int64_t end = prefill_ns(&s, 0, 5) + decode_ns(&s, 0, 1, 6);
+    int64_t end = scene_prefill_ns(&s, 0, 5) + scene_decode_ns(&s, 0, 1, 6);
     assert_int_equal(r.requests[0].finish_ns, end);
     assert_int_equal(r.requests[1].finish_ns, end);
     assert_int_equal(r.n_stages, 2);
-    close_scene(&s);
+    scene_close(&s);
 }
 
 static void a_late_request_is_waited_for(void **unused)
@@ -235,11 +144,11 @@ static void a_late_request_is_waited_for(void **unused)
     make_scene(&s, 1, layers, 1, 1);
     s.f.items[1].arrival_ns = INT64_C(5000000000);
     simulate(&r, &s);
-    int64_t first = prefill_ns(&s, 0, 5);
+    int64_t first = scene_prefill_ns(&s, 0, 5);
     assert_int_equal(r.requests[0].first_token_ns, first);
     assert_int_equal(r.requests[1].first_token_ns, INT64_C(5000000000) + first);
     assert_true(fabs(r.figures.ttft_p50_us - (double)first * 1e-3) < 1e-6);
-    close_scene(&s);
+    scene_close(&s);
 }
 
 static void sequences_that_step_together_share_a_step(void **unused)
@@ -255,15 +164,11 @@ static void sequences_that_step_together_share_a_step(void **unused)
     struct seq_shape seqs[2] = {{5, 5}, {5, 5}};
     struct step_shape shape = {
             .tokens = 10, .group_tokens = 10, .prefill = seqs, .n_prefill = 2, .logits_rows = 2};
-    int kind;
-    struct split split =
-            cost_plan_split(&s.plan, &s.replicas[0], &s.stages[0][0], &s.f.cluster, &kind);
-    struct step_cost cost;
-    cost_piece(&cost, s.costs, kind, &split, (struct piece){0, LAYERS}, &shape);
-    assert_true(llabs(r.requests[0].first_token_ns - ns(cost.us)) <= 1);
-    assert_true(llabs(r.requests[1].finish_ns - ns(cost.us) - decode_ns(&s, 0, 2, 6)) <= 1);
+    int64_t first = scene_step_ns(&s, 0, &shape);
+    assert_true(llabs(r.requests[0].first_token_ns - first) <= 1);
+    assert_true(llabs(r.requests[1].finish_ns - first - scene_decode_ns(&s, 0, 2, 12)) <= 1);
     assert_int_equal(r.steps, 2);
-    close_scene(&s);
+    scene_close(&s);
 }
 
 static void a_dry_cache_preempts_and_still_finishes(void **unused)
@@ -278,7 +183,7 @@ static void a_dry_cache_preempts_and_still_finishes(void **unused)
     s.f.items[0].output_len = s.f.items[1].output_len = 44;
     simulate(&r, &s);
     assert_true(r.preemptions > 0);
-    close_scene(&s);
+    scene_close(&s);
 }
 
 static void service_objectives_make_goodput(void **unused)
@@ -289,10 +194,10 @@ static void service_objectives_make_goodput(void **unused)
     static const int layers[] = {LAYERS};
     make_scene(&s, 1, layers, 1, 1);
     /* The second request waits for the first: only the first meets this. */
-    s.f.workload.slo.ttft_us = (double)prefill_ns(&s, 0, 5) * 1e-3 + 1;
+    s.f.workload.slo.ttft_us = (double)scene_prefill_ns(&s, 0, 5) * 1e-3 + 1;
     simulate(&r, &s);
     assert_true(fabs(r.figures.goodput_requests_per_s - r.figures.requests_per_s / 2) < 1e-9);
-    close_scene(&s);
+    scene_close(&s);
 }
 
 enum {

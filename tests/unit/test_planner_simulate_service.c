@@ -8,69 +8,25 @@
 #include <string.h>
 
 #include <cmocka.h>
-#include <math.h>
 
 #include "core/random.h"
-#include "planner/simulate.h"
 #include "planner/stage_cost.h"
 
-#include "planner_fixture.h"
+#include "planner_scene.h"
 
 enum {
-    LAYERS = 4,
-    MOST_REPLICAS = 8
+    LAYERS = SCENE_LAYERS
 };
 
 /* Replicas of one rank and one stage. */
-struct scene {
-    struct fixture f;
-    struct plan plan;
-    struct plan_replica replicas[MOST_REPLICAS];
-    struct plan_stage stages[MOST_REPLICAS];
-    int ranks[MOST_REPLICAS];
-    struct cost_model *costs;
-    int64_t most_requests;
-};
-
 static void make_scene(struct scene *s, int n_replicas, int max_seqs)
 {
-    struct err err = {0};
-    memset(s, 0, sizeof *s);
-    fixture_model(&s->f, LAYERS, 0);
-    fixture_kind(&s->f, "core", MOST_REPLICAS, INT64_C(1) << 32, 5e10, 1e10);
-    s->plan = (struct plan){.model = "little",
-            .dtype = DTYPE_BF16,
-            .kv_dtype = DTYPE_BF16,
-            .block_tokens = 16,
-            .max_len = 4096,
-            .replicas = s->replicas,
-            .n_replicas = n_replicas,
-            .n_ranks = n_replicas};
+    static const int layers[] = {LAYERS};
+    scene_open(s, n_replicas, layers, 1);
     for (int r = 0; r < n_replicas; r++) {
-        s->ranks[r] = r;
-        s->replicas[r] = (struct plan_replica){.stages = &s->stages[r],
-                .n_stages = 1,
-                .max_seqs = max_seqs,
-                .max_tokens = 128,
-                .in_flight = 1,
-                .kv_blocks = 64};
-        s->stages[r] = (struct plan_stage){.end_layer = LAYERS,
-                .tp = 1,
-                .ep = 1,
-                .attention_dp = 1,
-                .threads = 1,
-                .kind = "core",
-                .ranks = &s->ranks[r],
-                .n_ranks = 1};
+        s->replicas[r].max_seqs = max_seqs;
+        s->replicas[r].max_tokens = 128;
     }
-    s->costs = cost_open(&s->f.model, &s->f.cluster, NULL, 0, &err);
-    assert_non_null(s->costs);
-}
-
-static void close_scene(struct scene *s)
-{
-    cost_close(s->costs);
-    arena_free(&s->f.arena);
 }
 
 static void make_requests(struct scene *s, int64_t n, int64_t prompt, int64_t output)
@@ -88,44 +44,6 @@ static void arrive(struct scene *s, uint64_t seed, double mean_gap_ns)
         at_ns -= mean_gap_ns * log(1 - random_unit(seed, (uint64_t)i));
         s->f.requests.items[i].arrival_ns = llround(at_ns);
     }
-}
-
-static void simulate(struct simulate_result *out, struct scene *s)
-{
-    struct err err = {0};
-    struct simulate_input input = {
-            &s->plan, &s->f.workload, &s->f.requests, s->costs, s->most_requests};
-    if (!simulate_run(out, &input, &s->f.arena, &err))
-        fail_msg("%s", err.text);
-}
-
-static int64_t step_ns(struct scene *s, const struct step_shape *shape)
-{
-    int kind;
-    struct split split =
-            cost_plan_split(&s->plan, &s->replicas[0], &s->stages[0], &s->f.cluster, &kind);
-    struct step_cost cost;
-    cost_piece(&cost, s->costs, kind, &split, (struct piece){0, LAYERS}, shape);
-    return llround(cost.us * 1e3);
-}
-
-static int64_t prefill_ns(struct scene *s, int64_t len)
-{
-    struct seq_shape seq = {len, len};
-    return step_ns(s, &(struct step_shape){.tokens = len,
-                              .group_tokens = len,
-                              .prefill = &seq,
-                              .n_prefill = 1,
-                              .logits_rows = 1});
-}
-
-static int64_t decode_ns(struct scene *s, int64_t kv)
-{
-    return step_ns(s, &(struct step_shape){.tokens = 1,
-                              .group_tokens = 1,
-                              .decode_batch = 1,
-                              .decode_kv_tokens = kv,
-                              .logits_rows = 1});
 }
 
 /* Waiting of the requests of a priority, in nanoseconds. */
@@ -167,8 +85,8 @@ static void waiting_is_that_of_a_single_server(void **unused)
                     s.f.requests.items[i].prompt_len = 120;
             double first = 0;
             double second = 0;
-            double a = (double)prefill_ns(&s, 5);
-            double b = (double)prefill_ns(&s, 120);
+            double a = (double)scene_prefill_ns(&s, 0, 5);
+            double b = (double)scene_prefill_ns(&s, 0, 120);
             for (int64_t i = 0; i < s.f.requests.n; i++) {
                 double service = s.f.requests.items[i].prompt_len == 5 ? a : b;
                 first += service / (double)s.f.requests.n;
@@ -177,10 +95,10 @@ static void waiting_is_that_of_a_single_server(void **unused)
             arrive(&s, 7 + (uint64_t)l, first / loads[l]);
             int64_t last_ns = s.f.requests.items[s.f.requests.n - 1].arrival_ns;
             double per_ns = (double)s.f.requests.n / (double)last_ns;
-            simulate(&r, &s);
+            scene_simulate(&r, &s, 0);
             assert_int_equal(r.finished, s.f.requests.n);
             expect_within(mean_wait(&s, &r, 0), per_ns * second / (2 * (1 - per_ns * first)), 0.02);
-            close_scene(&s);
+            scene_close(&s);
         }
 }
 
@@ -198,24 +116,22 @@ static void priorities_wait_as_cobham_says(void **unused)
         s.f.requests.items[i].priority = random_unit(5, (uint64_t)i) < 0.4;
         urgent += s.f.requests.items[i].priority;
     }
-    double service = (double)prefill_ns(&s, 5);
+    double service = (double)scene_prefill_ns(&s, 0, 5);
     arrive(&s, 21, service / 0.5);
     double per_ns =
             (double)s.f.requests.n / (double)s.f.requests.items[s.f.requests.n - 1].arrival_ns;
-    simulate(&r, &s);
+    scene_simulate(&r, &s, 0);
     double load = per_ns * service;
     double u = load * urgent / (double)s.f.requests.n;
     double rest = per_ns * service * service / 2;
     expect_within(mean_wait(&s, &r, 1), rest / (1 - u), 0.02);
     expect_within(mean_wait(&s, &r, 0), rest / ((1 - u) * (1 - load)), 0.02);
-    close_scene(&s);
+    scene_close(&s);
 }
 
 static int64_t cache_ns(struct scene *s)
 {
-    int kind;
-    struct split split =
-            cost_plan_split(&s->plan, &s->replicas[0], &s->stages[0], &s->f.cluster, &kind);
+    struct split split = scene_split(s, 0);
     int64_t bytes = graph_kv_block_bytes(&s->f.model, &split, (struct piece){0, LAYERS}, 16);
     return llround(
             s->replicas[0].kv_latency_us * 1e3 + (double)bytes / s->replicas[0].kv_rate * 1e9);
@@ -237,10 +153,10 @@ static void pools_hand_caches_over(void **unused)
     make_requests(&s, 3, 5, 3);
     s.f.requests.items[2].arrival_ns = INT64_C(60000000000);
     s.f.requests.items[2].output_len = 1; /* ends where it began */
-    simulate(&r, &s);
-    int64_t p = prefill_ns(&s, 5);
+    scene_simulate(&r, &s, 0);
+    int64_t p = scene_prefill_ns(&s, 0, 5);
     int64_t x = cache_ns(&s);
-    int64_t d = decode_ns(&s, 6) + decode_ns(&s, 7);
+    int64_t d = scene_decode_ns(&s, 0, 1, 6) + scene_decode_ns(&s, 0, 1, 7);
     assert_true(x > d && x > p);
     assert_int_equal(r.requests[0].first_token_ns, p + x); /* the transfer is in TTFT */
     assert_int_equal(r.requests[0].decode_ns, p + x);
@@ -253,7 +169,7 @@ static void pools_hand_caches_over(void **unused)
     assert_int_equal(r.requests[2].decode_replica, -1);
     assert_int_equal(r.finished, 3);
     assert_int_equal(r.steps, 3 + 4);
-    close_scene(&s);
+    scene_close(&s);
 }
 
 static void a_known_prefix_is_not_computed_again(void **unused)
@@ -269,19 +185,20 @@ static void a_known_prefix_is_not_computed_again(void **unused)
         s.f.requests.items[i].prefix_hash = hashes;
         s.f.requests.items[i].n_prefix_hash = 1;
     }
-    simulate(&r, &s);
+    scene_simulate(&r, &s, 0);
     /* The second computes the 8 tokens behind the two full blocks of 16. */
     struct seq_shape seq = {8, 40};
-    int64_t rest = step_ns(&s, &(struct step_shape){.tokens = 8,
-                                       .group_tokens = 8,
-                                       .prefill = &seq,
-                                       .n_prefill = 1,
-                                       .logits_rows = 1});
-    assert_int_equal(r.requests[0].finish_ns, prefill_ns(&s, 40));
-    assert_int_equal(r.requests[1].finish_ns, prefill_ns(&s, 40) + rest);
+    int64_t rest = scene_step_ns(&s, 0,
+            &(struct step_shape){.tokens = 8,
+                    .group_tokens = 8,
+                    .prefill = &seq,
+                    .n_prefill = 1,
+                    .logits_rows = 1});
+    assert_int_equal(r.requests[0].finish_ns, scene_prefill_ns(&s, 0, 40));
+    assert_int_equal(r.requests[1].finish_ns, scene_prefill_ns(&s, 0, 40) + rest);
     assert_int_equal(r.reused_tokens, 32);
     assert_int_equal(r.requests[1].reused_tokens, 32);
-    close_scene(&s);
+    scene_close(&s);
 }
 
 /* Mixed lengths, priorities, deadlines and a short queue, at about twice what the replicas can do. */
@@ -312,7 +229,7 @@ static void every_request_ends_once_or_is_refused(void **unused)
         for (int i = 0; i < 3; i++)
             s.replicas[i].role = roles[seed % 2][i];
         make_rush(&s, seed);
-        simulate(&r, &s);
+        scene_simulate(&r, &s, 0);
         assert_int_equal(r.offered, s.f.requests.n);
         assert_int_equal(r.finished + r.refused_full + r.refused_late, r.offered);
         assert_true(r.refused_full > 0 && r.refused_late > 0);
@@ -326,10 +243,10 @@ static void every_request_ends_once_or_is_refused(void **unused)
                                 && one->begin_ns < one->first_token_ns
                                 && one->first_token_ns <= one->finish_ns));
         }
-        simulate(&again, &s);
+        scene_simulate(&again, &s, 0);
         assert_memory_equal(
                 r.requests, again.requests, sizeof *r.requests * (size_t)s.f.requests.n);
-        close_scene(&s);
+        scene_close(&s);
     }
 }
 
@@ -340,12 +257,11 @@ static void some_replicas_stand_for_the_others(void **unused)
     struct simulate_result all, some;
     make_scene(&s, 8, 4);
     make_requests(&s, 40000, 20, 8);
-    double service_ns = (double)(prefill_ns(&s, 20) + 7 * decode_ns(&s, 24));
+    double service_ns = (double)(scene_prefill_ns(&s, 0, 20) + 7 * scene_decode_ns(&s, 0, 1, 24));
     arrive(&s, 3, service_ns / 8);
-    simulate(&all, &s);
+    scene_simulate(&all, &s, 0);
     assert_false(all.sampled);
-    s.most_requests = 10000;
-    simulate(&some, &s);
+    scene_simulate(&some, &s, 10000);
     assert_true(some.sampled);
     assert_true(some.offered > 9000 && some.offered < 11000);
     expect_within(some.figures.requests_per_s, all.figures.requests_per_s, 0.01);
@@ -353,7 +269,7 @@ static void some_replicas_stand_for_the_others(void **unused)
     expect_within(some.ttft_us.p50, all.ttft_us.p50, 0.03);
     expect_within(some.tpot_us.p90, all.tpot_us.p90, 0.03);
     expect_within(some.stages[7].busy_frac, all.stages[7].busy_frac, 0.05);
-    close_scene(&s);
+    scene_close(&s);
 }
 
 /* A step of random shape, priced in parts, against the same step priced whole. */
@@ -404,7 +320,7 @@ static void parts_add_up_to_steps(void **unused)
     stage_cost_close(inner);
     stage_cost_close(twin);
     stage_costs_close(all);
-    close_scene(&s);
+    scene_close(&s);
 }
 
 int main(void)

@@ -11,75 +11,13 @@
 #include <string.h>
 
 #include <cmocka.h>
-#include <math.h>
 
-#include "planner/simulate.h"
-
-#include "planner_fixture.h"
+#include "planner_scene.h"
 
 enum {
-    LAYERS = 4,
-    MOST_REPLICAS = 3,
-    MOST_STAGES = 3,
+    LAYERS = SCENE_LAYERS,
     PROMPT = 5
 };
-
-struct scene {
-    struct fixture f;
-    struct plan plan;
-    struct plan_replica replicas[MOST_REPLICAS];
-    struct plan_stage stages[MOST_REPLICAS][MOST_STAGES];
-    int ranks[MOST_REPLICAS * MOST_STAGES];
-    struct cost_model *costs;
-    struct simulate_result r;
-};
-
-/* Equal replicas; layers of each stage, on one device each. */
-static void make_scene(struct scene *s, int n_replicas, const int *layers, int n_stages)
-{
-    struct err err = {0};
-    memset(s, 0, sizeof *s);
-    fixture_model(&s->f, LAYERS, 0);
-    fixture_kind(&s->f, "core", MOST_REPLICAS * MOST_STAGES, INT64_C(1) << 32, 5e10, 1e10);
-    s->plan = (struct plan){.model = "little",
-            .dtype = DTYPE_BF16,
-            .kv_dtype = DTYPE_BF16,
-            .block_tokens = 16,
-            .max_len = 256,
-            .replicas = s->replicas,
-            .n_replicas = n_replicas};
-    for (int r = 0; r < n_replicas; r++) {
-        int at = 0;
-        s->replicas[r] = (struct plan_replica){.stages = s->stages[r],
-                .n_stages = n_stages,
-                .max_seqs = 1,
-                .max_tokens = 64,
-                .in_flight = 1,
-                .kv_blocks = 64};
-        for (int i = 0; i < n_stages; i++) {
-            int rank = s->plan.n_ranks++;
-            s->ranks[rank] = rank;
-            s->stages[r][i] = (struct plan_stage){.first_layer = at,
-                    .end_layer = at + layers[i],
-                    .tp = 1,
-                    .ep = 1,
-                    .attention_dp = 1,
-                    .threads = 1,
-                    .kind = "core",
-                    .ranks = &s->ranks[rank],
-                    .n_ranks = 1};
-            at += layers[i];
-        }
-    }
-    s->costs = cost_open(&s->f.model, &s->f.cluster, NULL, 0, &err);
-    assert_non_null(s->costs);
-}
-
-static void close_scene(struct scene *s)
-{
-    cost_close(s->costs);
-    arena_free(&s->f.arena);
-}
 
 static void request(struct scene *s, int i, int64_t prompt, int64_t output)
 {
@@ -89,24 +27,10 @@ static void request(struct scene *s, int i, int64_t prompt, int64_t output)
     s->f.requests.n = i + 1;
 }
 
-static void simulate(struct scene *s)
+static void simulate(struct simulate_result *out, struct scene *s)
 {
-    struct err err = {0};
-    struct simulate_input input = {&s->plan, &s->f.workload, &s->f.requests, s->costs, 0};
-    if (!simulate_run(&s->r, &input, &s->f.arena, &err))
-        fail_msg("%s", err.text);
-    assert_int_equal(s->r.finished, s->f.requests.n);
-}
-
-static int64_t ns(double us)
-{
-    return (int64_t)llround(us * 1e3);
-}
-
-static struct split split_of(struct scene *s, int stage)
-{
-    int kind;
-    return cost_plan_split(&s->plan, &s->replicas[0], &s->stages[0][stage], &s->f.cluster, &kind);
+    scene_simulate(out, s, 0);
+    assert_int_equal(out->finished, s->f.requests.n);
 }
 
 /* A step of a stage: so many decodes that see kv tokens in all, and up to two chunks that end at their kv_len. */
@@ -123,21 +47,7 @@ static int64_t step_ns(struct scene *s, int stage, int64_t decodes, int64_t kv,
             .prefill = chunks,
             .n_prefill = n_chunks,
             .logits_rows = yields};
-    struct split split = split_of(s, stage);
-    struct piece piece = {s->stages[0][stage].first_layer, s->stages[0][stage].end_layer};
-    struct step_cost cost;
-    cost_piece(&cost, s->costs, 0, &split, piece, &shape);
-    return ns(cost.us);
-}
-
-static int64_t prefill_ns(struct scene *s, int stage, int64_t len)
-{
-    return step_ns(s, stage, 0, 0, &(struct seq_shape){len, len}, 1, 1);
-}
-
-static int64_t decode_ns(struct scene *s, int64_t batch, int64_t kv)
-{
-    return step_ns(s, 0, batch, kv, NULL, 0, batch);
+    return scene_step_ns(s, stage, &shape);
 }
 
 /* Parts of a step are rounded apart: a nanosecond a step. */
@@ -153,23 +63,24 @@ static void a_long_prompt_comes_in_chunks_beside_decodes(void **unused)
     (void)unused;
     static const int layers[] = {LAYERS};
     struct scene s;
-    make_scene(&s, 1, layers, 1);
+    struct simulate_result out;
+    scene_open(&s, 1, layers, 1);
     s.replicas[0].max_seqs = 2;
     request(&s, 0, PROMPT, 4);
     request(&s, 1, 150, 2);
-    simulate(&s);
+    simulate(&out, &s);
     const struct seq_shape both[] = {{5, 5}, {59, 59}};
     int64_t t1 = step_ns(&s, 0, 0, 0, both, 2, 1);
     int64_t t2 = t1 + step_ns(&s, 0, 1, 6, &(struct seq_shape){63, 122}, 1, 1);
     int64_t t3 = t2 + step_ns(&s, 0, 1, 7, &(struct seq_shape){28, 150}, 1, 2);
-    int64_t t4 = t3 + decode_ns(&s, 2, 8 + 151);
-    assert_int_equal(s.r.steps, 4);
-    expect(s.r.requests[0].first_token_ns, t1, 1);
-    expect(s.r.requests[1].first_token_ns, t3, 3);
-    expect(s.r.requests[0].finish_ns, t4, 4);
-    expect(s.r.requests[1].finish_ns, t4, 4);
-    assert_int_equal(s.r.requests[1].begin_ns, 0);
-    close_scene(&s);
+    int64_t t4 = t3 + scene_decode_ns(&s, 0, 2, 8 + 151);
+    assert_int_equal(out.steps, 4);
+    expect(out.requests[0].first_token_ns, t1, 1);
+    expect(out.requests[1].first_token_ns, t3, 3);
+    expect(out.requests[0].finish_ns, t4, 4);
+    expect(out.requests[1].finish_ns, t4, 4);
+    assert_int_equal(out.requests[1].begin_ns, 0);
+    scene_close(&s);
 }
 
 /*
@@ -181,31 +92,32 @@ static void a_dry_cache_makes_the_younger_begin_anew(void **unused)
     (void)unused;
     static const int layers[] = {LAYERS};
     struct scene s;
-    make_scene(&s, 1, layers, 1);
+    struct simulate_result out;
+    scene_open(&s, 1, layers, 1);
     s.replicas[0].max_seqs = 2;
     s.replicas[0].kv_blocks = 4;
     request(&s, 0, PROMPT, 44);
     request(&s, 1, PROMPT, 44);
-    simulate(&s);
+    simulate(&out, &s);
     const struct seq_shape both[] = {{5, 5}, {5, 5}};
     int64_t first = step_ns(&s, 0, 0, 0, both, 2, 2);
     int64_t at = first;
     for (int kv = 6; kv <= 32; kv++)
-        at += decode_ns(&s, 2, 2 * kv);
+        at += scene_decode_ns(&s, 0, 2, 2 * kv);
     for (int kv = 33; kv <= 48; kv++)
-        at += decode_ns(&s, 1, kv);
-    expect(s.r.requests[0].first_token_ns, first, 1);
-    expect(s.r.requests[1].first_token_ns, first, 1);
-    expect(s.r.requests[0].finish_ns, at, 44);
-    at += prefill_ns(&s, 0, 33);
+        at += scene_decode_ns(&s, 0, 1, kv);
+    expect(out.requests[0].first_token_ns, first, 1);
+    expect(out.requests[1].first_token_ns, first, 1);
+    expect(out.requests[0].finish_ns, at, 44);
+    at += scene_prefill_ns(&s, 0, 33);
     for (int kv = 34; kv <= 48; kv++)
-        at += decode_ns(&s, 1, kv);
-    expect(s.r.requests[1].finish_ns, at, 60);
-    assert_int_equal(s.r.steps, 1 + 27 + 16 + 1 + 15);
-    assert_int_equal(s.r.preemptions, 1);
-    assert_int_equal(s.r.requests[0].preemptions, 0);
-    assert_int_equal(s.r.requests[1].preemptions, 1);
-    close_scene(&s);
+        at += scene_decode_ns(&s, 0, 1, kv);
+    expect(out.requests[1].finish_ns, at, 60);
+    assert_int_equal(out.steps, 1 + 27 + 16 + 1 + 15);
+    assert_int_equal(out.preemptions, 1);
+    assert_int_equal(out.requests[0].preemptions, 0);
+    assert_int_equal(out.requests[1].preemptions, 1);
+    scene_close(&s);
 }
 
 static int64_t later(int64_t a, int64_t b)
@@ -214,33 +126,34 @@ static int64_t later(int64_t a, int64_t b)
 }
 
 /* One prompt through three stages, from the moment the leader begins it; the times at which stages are free follow. */
-static int64_t through_stages(struct scene *s, int64_t now, int64_t free_ns[MOST_STAGES])
+static int64_t through_stages(struct scene *s, int64_t now, int64_t free_ns[SCENE_STAGES])
 {
-    struct split split = split_of(s, 0);
+    struct split split = scene_split(s, 0);
     struct op op = {
             .kind = OP_SEND_RECV, .dtype = DTYPE_F32, .degree = 2, .busy = split.busy, .dim = {4}};
-    int64_t send = ns(cost_send_us(s->costs, 0, &split, PROMPT, false));
+    int64_t send = scene_ns(cost_send_us(s->costs, 0, &split, PROMPT, false));
     int64_t arrives = now;
-    for (int i = 0; i < MOST_STAGES; i++) {
-        free_ns[i] = later(arrives, free_ns[i]) + prefill_ns(s, i, PROMPT);
-        arrives = free_ns[i] + (i + 1 < MOST_STAGES ? send : 0);
+    for (int i = 0; i < SCENE_STAGES; i++) {
+        free_ns[i] = later(arrives, free_ns[i]) + scene_prefill_ns(s, i, PROMPT);
+        arrives = free_ns[i] + (i + 1 < SCENE_STAGES ? send : 0);
     }
-    return arrives + ns(cost_op(s->costs, 0, &op).us);
+    return arrives + scene_ns(cost_op(s->costs, 0, &op).us);
 }
 
 /* Four prompts of one token each, two of them in flight over three stages: the third waits for the first result. */
 static void a_pipeline_has_as_many_slots_as_batches_in_flight(void **unused)
 {
     (void)unused;
-    static const int layers[][MOST_STAGES] = {{2, 1, 1}, {1, 2, 1}, {1, 1, 2}};
+    static const int layers[][SCENE_STAGES] = {{2, 1, 1}, {1, 2, 1}, {1, 1, 2}};
     for (int way = 0; way < 3; way++) {
         struct scene s;
-        make_scene(&s, 1, layers[way], MOST_STAGES);
+        struct simulate_result out;
+        scene_open(&s, 1, layers[way], SCENE_STAGES);
         s.replicas[0].in_flight = 2;
         for (int i = 0; i < 4; i++)
             request(&s, i, PROMPT, 1);
-        simulate(&s);
-        int64_t free_ns[MOST_STAGES] = {0};
+        simulate(&out, &s);
+        int64_t free_ns[SCENE_STAGES] = {0};
         int64_t a = through_stages(&s, 0, free_ns);
         int64_t b = through_stages(&s, free_ns[0], free_ns);
         int64_t took_a =
@@ -249,13 +162,13 @@ static void a_pipeline_has_as_many_slots_as_batches_in_flight(void **unused)
         int64_t took_b = later(free_ns[0], b);
         int64_t d = through_stages(&s, took_b, free_ns);
         int64_t took_c = later(free_ns[0], c);
-        assert_int_equal(s.r.requests[0].finish_ns, took_a);
-        assert_int_equal(s.r.requests[2].begin_ns, took_a);
-        assert_int_equal(s.r.requests[1].finish_ns, took_b);
-        assert_int_equal(s.r.requests[3].begin_ns, took_b);
-        assert_int_equal(s.r.requests[2].finish_ns, took_c);
-        assert_int_equal(s.r.requests[3].finish_ns, later(took_c, d));
-        close_scene(&s);
+        assert_int_equal(out.requests[0].finish_ns, took_a);
+        assert_int_equal(out.requests[2].begin_ns, took_a);
+        assert_int_equal(out.requests[1].finish_ns, took_b);
+        assert_int_equal(out.requests[3].begin_ns, took_b);
+        assert_int_equal(out.requests[2].finish_ns, took_c);
+        assert_int_equal(out.requests[3].finish_ns, later(took_c, d));
+        scene_close(&s);
     }
 }
 
@@ -266,7 +179,8 @@ static void groups_wait_for_the_slower_one(void **unused)
     static const int layers[] = {LAYERS};
     static const int ranks[] = {0, 1};
     struct scene s;
-    make_scene(&s, 1, layers, 1);
+    struct simulate_result out;
+    scene_open(&s, 1, layers, 1);
     s.stages[0][0].attention_dp = 2;
     s.stages[0][0].n_ranks = 2;
     s.stages[0][0].ranks = ranks;
@@ -274,9 +188,9 @@ static void groups_wait_for_the_slower_one(void **unused)
     s.replicas[0].max_seqs = 2;
     request(&s, 0, 12, 1);
     request(&s, 1, 50, 1);
-    simulate(&s);
+    simulate(&out, &s);
     struct seq_shape seqs[] = {{12, 12}, {50, 50}};
-    struct split split = split_of(&s, 0);
+    struct split split = scene_split(&s, 0);
     double slowest = 0;
     for (int g = 0; g < 2; g++) {
         struct step_shape shape = {.tokens = seqs[g].q_len,
@@ -294,11 +208,11 @@ static void groups_wait_for_the_slower_one(void **unused)
             .degree = 2,
             .busy = split.busy,
             .dim = {32 + 48 * 2 + 4 * (62 + 5)}};
-    int64_t wanted = ns(slowest + cost_op(s.costs, 0, &op).us);
-    expect(s.r.requests[0].finish_ns, wanted, 1);
-    expect(s.r.requests[1].finish_ns, wanted, 1);
-    assert_int_equal(s.r.steps, 1);
-    close_scene(&s);
+    int64_t wanted = scene_ns(slowest + cost_op(s.costs, 0, &op).us);
+    expect(out.requests[0].finish_ns, wanted, 1);
+    expect(out.requests[1].finish_ns, wanted, 1);
+    assert_int_equal(out.steps, 1);
+    scene_close(&s);
 }
 
 /*
@@ -311,7 +225,8 @@ static void caches_queue_for_the_link_and_for_the_decoder(void **unused)
     (void)unused;
     static const int layers[] = {LAYERS};
     struct scene s;
-    make_scene(&s, 3, layers, 1);
+    struct simulate_result out;
+    scene_open(&s, 3, layers, 1);
     for (int r = 0; r < 2; r++) {
         s.replicas[r].role = ROLE_PREFILL;
         s.replicas[r].kv_rate = 2e8;
@@ -320,13 +235,13 @@ static void caches_queue_for_the_link_and_for_the_decoder(void **unused)
     s.replicas[2].role = ROLE_DECODE;
     for (int i = 0; i < 3; i++)
         request(&s, i, 40, 3);
-    simulate(&s);
-    struct split split = split_of(&s, 0);
+    simulate(&out, &s);
+    struct split split = scene_split(&s, 0);
     int64_t block = graph_kv_block_bytes(&s.f.model, &split, (struct piece){0, LAYERS}, 16);
-    int64_t x = ns(50 + (double)(3 * block) / 2e8 * 1e6);
-    int64_t p = prefill_ns(&s, 0, 40);
-    int64_t d = decode_ns(&s, 1, 41) + decode_ns(&s, 1, 42);
-    const struct simulate_request *r = s.r.requests;
+    int64_t x = scene_ns(50 + (double)(3 * block) / 2e8 * 1e6);
+    int64_t p = scene_prefill_ns(&s, 0, 40);
+    int64_t d = scene_decode_ns(&s, 0, 1, 41) + scene_decode_ns(&s, 0, 1, 42);
+    const struct simulate_request *r = out.requests;
     assert_int_equal(r[0].replica, r[2].replica);
     assert_int_not_equal(r[0].replica, r[1].replica);
     assert_int_equal(r[2].begin_ns, p);
@@ -338,7 +253,7 @@ static void caches_queue_for_the_link_and_for_the_decoder(void **unused)
     assert_int_equal(r[0].finish_ns, p + x + d);
     assert_int_equal(r[1].finish_ns, p + x + 2 * d);
     assert_int_equal(r[2].finish_ns, later(p + x + 2 * d, third) + d);
-    close_scene(&s);
+    scene_close(&s);
 }
 
 int main(void)
