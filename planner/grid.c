@@ -10,6 +10,7 @@
 
 #include "planner/grid_axes.h"
 #include "planner/grid_cells.h"
+#include "planner/grid_estimate.h"
 #include "planner/grid_families.h"
 
 struct grids {
@@ -36,10 +37,12 @@ bool grids_have(const struct grids *grids, enum op_kind kind)
     return grid_families_have(grids->families, kind);
 }
 
-/* Where an op lies: per axis one index, or two and how far it is from the first. */
+/* Where an op lies: per axis one index, or two and how far it is from the first. Past the edge of a straight axis the
+ * edge is the first and the value behind it the second. */
 struct spot {
-    int at[GRID_AXES];
-    double t[GRID_AXES]; /* 0 = on the first */
+    int at[GRID_AXES], to[GRID_AXES];
+    double t[GRID_AXES];       /* 0 = on the first */
+    int64_t values[GRID_AXES]; /* coordinates; those of the edge where utilisation holds past it */
     bool outside, substituted;
 };
 
@@ -49,6 +52,7 @@ static void spot_on_axis(struct spot *spot, const struct family *family,
     const struct axis *axis = &family->axes[a];
     int at = axis_at(axis, value);
     spot->t[a] = 0;
+    spot->values[a] = value;
     if (at < axis->n && axis->values[at] == value) {
         spot->at[a] = at;
         return;
@@ -58,55 +62,120 @@ static void spot_on_axis(struct spot *spot, const struct family *family,
         if (at == axis->n || (at > 0 && value - axis->values[at - 1] <= axis->values[at] - value))
             at--;
         spot->at[a] = at;
+        spot->values[a] = axis->values[at];
         return;
     }
-    if (at == 0 || at == axis->n) { /* utilisation holds past the edge */
-        spot->outside = true;
-        spot->at[a] = at == 0 ? 0 : axis->n - 1;
+    bool past = at == 0 || at == axis->n;
+    spot->outside |= past;
+    spot->at[a] = at == 0 ? 0 : at - 1;
+    spot->to[a] = !past ? at : at == 0 ? 1 : at - 2;
+    if (past && (axis->straight <= 0 || axis->n < 2)) { /* utilisation holds past the edge */
+        spot->values[a] = axis->values[spot->at[a]];
         return;
     }
-    double pos = log((double)value + shape->offset);
-    spot->at[a] = at - 1;
-    spot->t[a] = (pos - axis->pos[at - 1]) / (axis->pos[at] - axis->pos[at - 1]);
+    double x0 = axis->straight > 0 ? (double)axis->values[spot->at[a]] : axis->pos[spot->at[a]];
+    double x1 = axis->straight > 0 ? (double)axis->values[spot->to[a]] : axis->pos[spot->to[a]];
+    double x = axis->straight > 0 ? (double)value : log((double)value + shape->offset);
+    spot->t[a] = (x - x0) / (x1 - x0);
+    if (spot->t[a] < -axis->straight) {
+        spot->t[a] = 0;
+        spot->values[a] = axis->values[spot->at[a]];
+    }
 }
 
-/* Linear along every axis that the spot is not on; corners that nothing is known of are left out. */
+/* Several cells joined: their value, and how much of them was known. */
+struct joined {
+    double value, weight;
+    enum found worst;
+};
+
+struct joining {
+    struct grids *grids;
+    struct family *family;
+    const struct spot *spot;
+    int at[GRID_AXES];         /* of the cell, on axes that are still to be joined */
+    int64_t values[GRID_AXES]; /* coordinates there */
+};
+
+static struct joined join_cell(struct joining *j)
+{
+    struct joined out = {.weight = 1};
+    int64_t key = 0;
+    for (int a = 0; a < j->family->n_axes; a++)
+        key += j->at[a] * j->family->axes[a].stride;
+    out.worst = cells_fill(&out.value, grid_families_arena(j->grids->families), j->family, key);
+    if (out.worst == FOUND_NONE)
+        out.weight = 0;
+    return out;
+}
+
+/* Two joined places beside each other along an axis; where nothing is known of one, the other holds. */
+static struct joined join_two(
+        struct joining *j, int a, const struct joined *first, const struct joined *second)
+{
+    const struct axis *axis = &j->family->axes[a];
+    double t = j->spot->t[a];
+    double share = fmin(fmax(t, 0), 1);
+    if (first->weight <= 0 || second->weight <= 0) {
+        struct joined one = first->weight > 0 ? *first : *second;
+        one.weight *= first->weight > 0 ? 1 - share : share;
+        return one;
+    }
+    struct joined out = {.weight = (1 - share) * first->weight + share * second->weight};
+    out.worst = first->worst;
+    if (second->worst > out.worst && share > 0.1)
+        out.worst = second->worst;
+    if (share > 0.9)
+        out.worst = second->worst;
+    if ((j->family->site_axes >> a & 1) != 0 && out.worst < FOUND_ACROSS)
+        out.worst = FOUND_ACROSS; /* of the site itself nothing was measured */
+    if (axis->straight <= 0) {
+        out.value = (1 - t) * first->value + t * second->value;
+        return out;
+    }
+    double roof[3];
+    const int64_t coordinates[] = {
+            axis->values[j->spot->at[a]], axis->values[j->spot->to[a]], j->spot->values[a]};
+    for (int i = 0; i < 3; i++) {
+        j->values[a] = coordinates[i];
+        roof[i] = family_roof_at(j->family, j->values);
+    }
+    double ratio = (double)coordinates[2] / (double)coordinates[0];
+    out.value = log(cells_straight_us(
+                        exp(first->value + roof[0]), exp(second->value + roof[1]), t, ratio))
+                - roof[2];
+    return out;
+}
+
+/* Along every axis from `a` on that the spot is not on. */
+static struct joined join_from(struct joining *j, int a)
+{
+    while (a < j->family->n_axes && j->spot->t[a] == 0)
+        a++;
+    if (a == j->family->n_axes)
+        return join_cell(j);
+    struct joined two[2];
+    for (int i = 0; i < 2; i++) {
+        j->at[a] = i == 0 ? j->spot->at[a] : j->spot->to[a];
+        j->values[a] = j->family->axes[a].values[j->at[a]];
+        two[i] = join_from(j, a + 1);
+    }
+    struct joined out = join_two(j, a, &two[0], &two[1]);
+    j->values[a] = j->spot->values[a];
+    return out;
+}
+
 static enum found join(
         double *value, struct grids *grids, struct family *family, const struct spot *spot)
 {
-    int off[GRID_AXES];
-    int n_off = 0;
-    for (int a = 0; a < family->n_axes; a++)
-        if (spot->t[a] > 0)
-            off[n_off++] = a;
-    double sum = 0;
-    double weights = 0;
-    enum found worst = FOUND_INSIDE;
-    for (int corner = 0; corner < 1 << n_off; corner++) {
-        int at[GRID_AXES];
-        double weight = 1;
-        double here = 0;
-        int64_t key = 0;
-        memcpy(at, spot->at, sizeof at);
-        for (int i = 0; i < n_off; i++) {
-            bool up = (corner >> i & 1) != 0;
-            at[off[i]] += up;
-            weight *= up ? spot->t[off[i]] : 1 - spot->t[off[i]];
-        }
-        for (int a = 0; a < family->n_axes; a++)
-            key += at[a] * family->axes[a].stride;
-        enum found found = cells_fill(&here, grid_families_arena(grids->families), family, key, at);
-        if (found == FOUND_NONE)
-            continue;
-        if (found > worst && weight > 0.1)
-            worst = found;
-        sum += weight * here;
-        weights += weight;
-    }
-    if (weights < 0.25)
+    struct joining joining = {grids, family, spot, {0}, {0}};
+    memcpy(joining.at, spot->at, sizeof joining.at);
+    memcpy(joining.values, spot->values, sizeof joining.values);
+    struct joined all = join_from(&joining, 0);
+    if (all.weight < 0.25)
         return FOUND_NONE;
-    *value = sum / weights;
-    return weights < 0.75 ? FOUND_OUTSIDE : worst;
+    *value = all.value;
+    return all.weight < 0.75 ? FOUND_OUTSIDE : all.worst;
 }
 
 static const struct profile_point *measured_at(
@@ -114,12 +183,12 @@ static const struct profile_point *measured_at(
 {
     int64_t key = 0;
     for (int a = 0; a < family->n_axes; a++) {
-        if (spot->t[a] > 0)
+        if (spot->t[a] != 0)
             return NULL;
         key += spot->at[a] * family->axes[a].stride;
     }
-    const struct cell *cell = &family->cells[cells_slot(family, key)];
-    bool measured = !spot->outside && !spot->substituted && cell->key >= 0 && cell->point >= 0;
+    const struct cell *cell = cells_find(&family->cells, key);
+    bool measured = !spot->outside && !spot->substituted && cell != NULL && cell->point >= 0;
     return measured ? &grids->profile->points[cell->point] : NULL;
 }
 

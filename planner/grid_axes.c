@@ -6,21 +6,27 @@ enum {
     NO_WINDOW = 1 << 30
 };
 
-static const struct grid_axes gemm_axes = {3, 6, {{0, false}, {0, false}, {0, false}}};
-/* queries, cached, groups, queries per group, key heads, head size, window, type */
-static const struct grid_axes prefill_axes = {8, 0x38,
-        {{0, false}, {64, false}, {0, false}, {0, false}, {0, false}, {0, false}, {16, false},
-                {0, true}}};
+/* clang-format off */
+#define SIZE(offset)  {(offset), false, 0}
+#define STRAIGHT(far) {0, false, (far)}
+#define NAME()        {0, true, 0}
+/* clang-format on */
+
+static const struct grid_axes gemm_axes = {3, 6, false, {SIZE(0), SIZE(0), SIZE(0)}};
+/* queries, cached, groups, queries per group, key heads, head size, window, type. Groups are sequences times key heads: those
+ * of one site are not those of another. */
+static const struct grid_axes prefill_axes = {
+        8, 0xb8, true, {SIZE(0), SIZE(64), SIZE(0), SIZE(0), SIZE(0), SIZE(0), SIZE(16), NAME()}};
 /* keys, groups, queries per group, key heads, head size, window, type */
-static const struct grid_axes decode_axes = {7, 0x1c,
-        {{0, false}, {0, false}, {0, false}, {0, false}, {0, false}, {16, false}, {0, true}}};
+static const struct grid_axes decode_axes = {
+        7, 0x5c, true, {SIZE(0), SIZE(0), SIZE(0), SIZE(0), SIZE(0), SIZE(16), NAME()}};
 /* rows, width, local experts, skew */
 static const struct grid_axes expert_axes = {
-        4, 6, {{0, false}, {0, false}, {0, false}, {100, false}}};
+        4, 6, false, {SIZE(0), STRAIGHT(8), STRAIGHT(8), SIZE(100)}};
 /* queries or sequences, cached or keys, sequences or 1, heads, bits of the cache, type */
 static const struct grid_axes mla_axes = {
-        6, 8, {{0, false}, {64, false}, {0, false}, {0, false}, {0, true}, {0, true}}};
-static const struct grid_axes no_axes = {0, 0, {{0, false}}};
+        6, 0x38, false, {SIZE(0), SIZE(64), SIZE(0), STRAIGHT(0.5), NAME(), NAME()}};
+static const struct grid_axes no_axes = {0, 0, false, {SIZE(0)}};
 
 const struct grid_axes *grid_axes_of(enum op_kind kind)
 {
@@ -103,6 +109,40 @@ void grid_place_of(struct grid_place *out, const struct op *op)
     default:
         PUT(out->at, d[0], d[1], d[2]);
         PUT(out->fixed, (int64_t)op->kind, op->degree, dtype);
+        break;
+    }
+}
+
+void grid_place_op(struct op *out, const struct grid_place *place)
+{
+    const int64_t *a = place->at;
+    const int64_t *f = place->fixed;
+    *out = (struct op){.kind = (enum op_kind)f[0], .degree = (int32_t)f[1]};
+    switch (out->kind) {
+    case OP_ATTENTION_PREFILL: /* the work is that of as many sequences with one key head */
+        out->dtype = (enum dtype)(a[7] - 1);
+        PUT(out->dim, a[0], a[0] + a[1], a[3], 1, a[5], a[6] == NO_WINDOW ? 0 : a[6], a[2] - 1);
+        break;
+    case OP_ATTENTION_DECODE:
+        out->dtype = (enum dtype)(a[6] - 1);
+        PUT(out->dim, a[1], a[0], a[2], 1, a[4], a[5] == NO_WINDOW ? 0 : a[5]);
+        break;
+    case OP_MOE:
+    case OP_EXPERT_GEMM:
+        out->dtype = (enum dtype)(f[2] - 1);
+        PUT(out->dim, a[0], f[3], a[1], a[2], f[4], f[5], a[3]);
+        break;
+    case OP_MLA_MODULE_PREFILL:
+        out->dtype = (enum dtype)(a[5] - 1);
+        PUT(out->dim, a[0], a[0] + a[1], a[3], f[2], f[3], f[4], a[4], a[2] - 1);
+        break;
+    case OP_MLA_MODULE_DECODE:
+        out->dtype = (enum dtype)(a[5] - 1);
+        PUT(out->dim, a[0], a[1], a[3], f[2], f[3], f[4], a[4]);
+        break;
+    default:
+        out->dtype = (enum dtype)(f[2] - 1);
+        PUT(out->dim, a[0], a[1], a[2]);
         break;
     }
 }

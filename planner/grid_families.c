@@ -10,6 +10,7 @@
 #include "core/arena.h"
 #include "planner/conformal.h"
 #include "planner/grid_axes.h"
+#include "planner/grid_estimate.h"
 #include "planner/memo.h"
 
 enum {
@@ -90,6 +91,7 @@ static struct family *family_of(
         return *known;
     struct family *family = ARENA_NEW(&families->arena, struct family, 1);
     family->n_axes = grid_axes_of(kind)->n;
+    memcpy(family->fixed, place->fixed, sizeof family->fixed);
     *(struct family **)memo_add(families->known, &key) = family;
     return family;
 }
@@ -165,6 +167,7 @@ static void make_axis(
         qsort(values, (size_t)all->n, sizeof *values, by_i64);
     axis->values = values;
     axis->unordered = shape->unordered;
+    axis->straight = shape->straight;
     axis->n = 0;
     for (int64_t i = 0; i < all->n; i++)
         if (i == 0 || values[i] != values[i - 1])
@@ -189,19 +192,11 @@ static void make_axes(struct grid_families *families, struct family *family)
     for (int a = 0; a < family->n_axes; a++) {
         make_axis(&families->arena, &family->axes[a], &shape->axes[a], &all[a]);
         family->axes[a].stride = stride;
+        family->straight |= shape->axes[a].straight > 0;
         stride *= family->axes[a].n;
     }
     family->site_axes = shape->site_axes;
-}
-
-double family_roof_us(const struct family *family, const struct op *op)
-{
-    double us = family->least_us;
-    if (family->flop_per_us > 0)
-        us += op_flop(op) / family->flop_per_us;
-    if (family->bytes_per_us > 0)
-        us += op_bytes(op) / family->bytes_per_us;
-    return us;
+    family->fills = shape->fills;
 }
 
 static void learn_roof(const struct grid_families *families, struct family *family)
@@ -215,32 +210,29 @@ static void learn_roof(const struct grid_families *families, struct family *fami
     }
 }
 
-static void indices_of(int *at, int64_t *key, const struct family *family, const struct op *op)
+static int64_t key_at(const struct family *family, const struct op *op)
 {
+    int64_t key = 0;
     struct grid_place place;
     grid_place_of(&place, op);
-    *key = 0;
-    for (int a = 0; a < family->n_axes; a++) {
-        at[a] = axis_at(&family->axes[a], place.at[a]);
-        *key += at[a] * family->axes[a].stride;
-    }
+    for (int a = 0; a < family->n_axes; a++)
+        key += axis_at(&family->axes[a], place.at[a]) * family->axes[a].stride;
+    return key;
 }
 
 /* Leaves points out, once alone and once with their site and a fifth of the others. */
-static void calibrate(const struct grid_families *families, struct family *family)
+static void calibrate(struct grid_families *families, struct family *family)
 {
     double errors[FOUND_COUNT][2 * CALIBRATE];
     int n[FOUND_COUNT] = {0};
     for (int i = 0; i < 2 * CALIBRATE && i < 2 * family->n; i++) {
         int64_t turn = i / 2;
         int64_t pick = family->n <= CALIBRATE ? turn : turn * family->n / CALIBRATE;
-        int at[GRID_AXES];
-        int64_t key;
+        int64_t key = key_at(family, &families->profile->points[family->points[pick]].op);
         double value = 0;
-        indices_of(at, &key, family, &families->profile->points[family->points[pick]].op);
-        double truth = cells_value(family, key);
-        family->hidden = i % 2 == 0 ? 0 : cells_fold(family, key);
-        enum found found = cells_estimate(&value, family, key, at);
+        double truth = (double)cells_find(&family->cells, key)->value;
+        family->hidden = i % 2 == 0 ? 0 : family_fold(family, key);
+        enum found found = cells_estimate(&value, &families->arena, family, key);
         family->hidden = 0;
         errors[found][n[found]++] = fabs(value - truth);
     }
@@ -261,17 +253,22 @@ static void build(struct grid_families *families, struct family *family)
     int64_t slots = 64;
     while (slots < family->n * 3)
         slots *= 2;
-    cells_make(&families->arena, family, slots);
+    cells_make(&families->arena, &family->cells, slots);
+    cells_make(&families->arena, &family->sites, 64);
+    cells_make(&families->arena, &family->own, 64);
     for (int64_t i = 0; i < family->n; i++) {
         const struct profile_point *point = &points[family->points[i]];
-        int at[GRID_AXES];
-        int64_t key;
-        indices_of(at, &key, family, &point->op);
+        int64_t key = key_at(family, &point->op);
         /* Two spellings of one place, as no window and one that is never reached: the first counts. */
-        if (isnan(cells_value(family, key)))
-            cells_put(&families->arena, family,
-                    (struct cell){key, family->points[i],
-                            (float)log(point->cost_us / family_roof_us(family, &point->op))});
+        if (cells_find(&family->cells, key) != NULL)
+            continue;
+        double roof = log(family_roof_us(family, &point->op));
+        cells_put(&families->arena, &family->cells,
+                (struct cell){
+                        key, family->points[i], (float)(log(point->cost_us) - roof), (float)roof});
+        int64_t site = family_site(family, key);
+        if (cells_find(&family->sites, site) == NULL)
+            cells_put(&families->arena, &family->sites, (struct cell){site, 0, 0, 0});
     }
     calibrate(families, family);
     family->built = true;

@@ -24,7 +24,5 @@ struct arena *grid_families_arena(struct grid_families *families);
 
 /* First index whose value is not below. */
 int axis_at(const struct axis *axis, int64_t value);
-/* Least time + flop and bytes at the family's highest rates. */
-double family_roof_us(const struct family *family, const struct op *op);
 
 #endif

@@ -2,7 +2,9 @@
  * How well imported tables predict what is not in them, and how fast. One fifth of a table's rows is left out
  * at random, then whole sites (all sizes of some shapes); the rest is imported and asked for them.
  *
- * usage: bench_costs --tables DIR --program SHARDWRIGHT [--figures FILE] [--quick] [--seed N] [--only TABLE]
+ * usage: bench_costs --tables DIR --program SHARDWRIGHT [--figures FILE] [--rows FILE] [--quick] [--seed N]
+ *                    [--only TABLE]
+ * --rows: a line for each row that was left out: table, rows or sites, op, measured, predicted, lo, hi, source
  */
 #include <dirent.h>
 #include <math.h>
@@ -20,11 +22,12 @@
 #include "planner/lookup.h"
 
 enum {
-    MOST_FILES = 32
+    MOST_FILES = 32,
+    OP_SHOWN = 160
 };
 
 struct options {
-    const char *tables, *program, *figures, *only;
+    const char *tables, *program, *figures, *rows, *only;
     bool quick;
     uint64_t seed;
 };
@@ -123,9 +126,19 @@ static struct held_out summarise(struct errors *errors)
     return out;
 }
 
+static void put_row(FILE *rows, const struct table *table, bool sites,
+        const struct profile_point *point, const struct cost *cost)
+{
+    char op[OP_SHOWN];
+    if (rows != NULL)
+        fprintf(rows, "%s\t%s\t%s\t%g\t%g\t%g\t%g\t%s\n", table->name, sites ? "sites" : "rows",
+                op_show(op, &point->op), point->cost_us, cost->us, cost->lo_us, cost->hi_us,
+                cost_source_names[cost->source]);
+}
+
 /* All rows of one table, and what the others predict for those left out. */
 static struct held_out hold_out(const struct table *table, const struct profile_point *points,
-        int64_t n, bool sites, uint64_t seed)
+        int64_t n, bool sites, uint64_t seed, FILE *rows)
 {
     struct arena arena = {0};
     struct err err = {0};
@@ -145,6 +158,7 @@ static struct held_out hold_out(const struct table *table, const struct profile_
             continue;
         struct cost cost = lookup_cost(lookup, op);
         double truth = points[i].cost_us;
+        put_row(rows, table, sites, &points[i], &cost);
         errors.frac[errors.n++] = fabs(cost.us / truth - 1);
         errors.covered += cost.lo_us <= truth && truth <= cost.hi_us;
     }
@@ -322,6 +336,9 @@ static void put_figure(FILE *out, const char *key, double value, const char *uni
 static void hold_out_tables(FILE *out, const struct profile_point *points, int64_t n,
         const struct options *options, struct arena *arena)
 {
+    FILE *rows = options->rows == NULL ? NULL : fopen(options->rows, "w");
+    if (options->rows != NULL && rows == NULL)
+        stop("the file of rows cannot be written");
     printf("%-22s %-6s %7s %8s %8s %8s %9s\n", "table", "held", "rows", "MAPE", "median", "p90",
             "coverage");
     for (size_t t = 0; t < sizeof tables / sizeof *tables; t++)
@@ -329,7 +346,7 @@ static void hold_out_tables(FILE *out, const struct profile_point *points, int64
             const char *held = sites ? "sites" : "rows";
             if (options->only != NULL && strcmp(options->only, tables[t].name) != 0)
                 continue;
-            struct held_out s = hold_out(&tables[t], points, n, sites != 0, options->seed);
+            struct held_out s = hold_out(&tables[t], points, n, sites != 0, options->seed, rows);
             if (s.n == 0)
                 continue;
             printf("%-22s %-6s %7lld %7.2f%% %7.2f%% %7.2f%% %8.1f%%\n", tables[t].name, held,
@@ -341,6 +358,8 @@ static void hold_out_tables(FILE *out, const struct profile_point *points, int64
             put_figure(out, arena_printf(arena, "h200.%s.%s.coverage", tables[t].name, held),
                     s.coverage, "fraction");
         }
+    if (rows != NULL && fclose(rows) != 0)
+        stop("the file of rows could not be written");
 }
 
 static void parse(struct options *options, int argc, char **argv)
@@ -360,6 +379,8 @@ static void parse(struct options *options, int argc, char **argv)
             options->program = value;
         else if (strcmp(argv[i], "--figures") == 0)
             options->figures = value;
+        else if (strcmp(argv[i], "--rows") == 0)
+            options->rows = value;
         else if (strcmp(argv[i], "--only") == 0)
             options->only = value;
         else if (strcmp(argv[i], "--seed") == 0)

@@ -325,6 +325,78 @@ static void types_of_one_width_stand_in(void **unused)
     close_world(&w);
 }
 
+/* A layer of experts: launching and sorting, then each expert's own. */
+static double experts_truth(int64_t m, int64_t width, int64_t local)
+{
+    return 40 + 0.02 * (double)m + (double)local * (double)width * (0.004 + 2e-6 * (double)m);
+}
+
+static struct op layer(int64_t m, int64_t width, int64_t local)
+{
+    return (struct op){.kind = OP_MOE,
+            .dtype = DTYPE_BF16,
+            .degree = 1,
+            .dim = {m, 4096, width, local, 128, 8, 120}};
+}
+
+/* Time is straight in experts and widths, past the measured ones too: utilisation is not. */
+static void experts_count(void **unused)
+{
+    (void)unused;
+    struct world w = {.room = 0};
+    for (int64_t m = 1; m <= 4096; m *= 2) {
+        for (int64_t local = 8; local <= 128; local *= 2) {
+            struct op op = layer(m, 1536, local);
+            put(&w, &op, experts_truth(m, 1536, local));
+        }
+        for (int64_t width = 192; width <= 768; width *= 2) {
+            struct op op = layer(m, width, 128);
+            put(&w, &op, experts_truth(m, width, 128));
+        }
+    }
+    finish(&w);
+    for (int64_t m = 1; m <= 256; m *= 4) {
+        assert_near(ask(&w, layer(m, 1536, 1)).us, experts_truth(m, 1536, 1), 1e-5);
+        assert_near(ask(&w, layer(m, 1536, 24)).us, experts_truth(m, 1536, 24), 1e-5);
+        assert_near(ask(&w, layer(m, 48, 128)).us, experts_truth(m, 48, 128), 1e-5);
+        assert_near(ask(&w, layer(m, 512, 128)).us, experts_truth(m, 512, 128), 1e-5);
+    }
+    assert_int_equal(ask(&w, layer(64, 1536, 1)).source, COST_ESTIMATED);
+    assert_int_equal(ask(&w, layer(64, 512, 128)).source, COST_INTERPOLATED);
+    close_world(&w);
+}
+
+static struct op prompts(enum dtype dtype, int64_t q, int64_t n, int64_t heads)
+{
+    return (struct op){.kind = OP_ATTENTION_PREFILL,
+            .dtype = dtype,
+            .degree = 1,
+            .dim = {q, q, heads, heads, 128, 0, n - 1}};
+}
+
+/* 12 heads meet the sizes of 8 and of 16 heads nowhere: those sites answer with what lies between theirs. */
+static void heads_of_other_sizes(void **unused)
+{
+    (void)unused;
+    struct world w = {.room = 0};
+    for (int64_t q = 64; q <= 4096; q *= 2)
+        for (int64_t n = 1; n <= 64; n *= 2) {
+            static const int64_t heads[] = {8, 16, 12};
+            for (int i = 0; i < 3; i++) {
+                struct op op = prompts(i == 2 ? DTYPE_F8 : DTYPE_BF16, q, n, heads[i]);
+                put(&w, &op, truth(&op) * (i == 2 ? 1.5 : 1));
+            }
+        }
+    finish(&w);
+    for (int64_t q = 64; q <= 4096; q *= 2) {
+        struct op op = prompts(DTYPE_BF16, q, 4, 12);
+        struct cost cost = ask(&w, op);
+        assert_int_equal(cost.source, COST_INTERPOLATED);
+        assert_near(cost.us, truth(&op), 0.03);
+    }
+    close_world(&w);
+}
+
 static void a_model_wants_its_part_of_the_tables(void **unused)
 {
     (void)unused;
@@ -356,6 +428,8 @@ int main(void)
             cmocka_unit_test(intervals_cover),
             cmocka_unit_test(even_routing_takes_no_longer_than_a_skewed_one),
             cmocka_unit_test(types_of_one_width_stand_in),
+            cmocka_unit_test(experts_count),
+            cmocka_unit_test(heads_of_other_sizes),
             cmocka_unit_test(a_model_wants_its_part_of_the_tables),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
