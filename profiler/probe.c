@@ -8,6 +8,7 @@
 
 #include "core/clock.h"
 #include "core/version.h"
+#include "profiler/nvml.h"
 
 /* The first line of a file, without its end; "" when it cannot be read. */
 static char *first_line(const char *path, struct arena *arena)
@@ -42,7 +43,7 @@ static const char *cpuinfo(const char *key, struct arena *arena)
     return value;
 }
 
-static const char *clocks(struct arena *arena)
+static const char *cpu_clocks(struct arena *arena)
 {
     const char *governor =
             first_line("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor", arena);
@@ -51,6 +52,12 @@ static const char *clocks(struct arena *arena)
         return NULL;
     return arena_printf(arena, "%s%s%s%s", *governor ? governor : "no governor", mhz ? ", " : "",
             mhz ? mhz : "", mhz ? " MHz at the start" : "");
+}
+
+static const char *clocks(struct arena *arena)
+{
+    const char *cpu = cpu_clocks(arena), *gpus = nvml_describe(arena);
+    return cpu && gpus ? arena_printf(arena, "%s; %s", cpu, gpus) : gpus ? gpus : cpu;
 }
 
 void probe_provenance(struct provenance *out, struct arena *arena)
