@@ -44,6 +44,11 @@ struct pricing *pricing_open(const struct instance *in, struct err *err)
     for (size_t i = 0; i < sizeof ways / sizeof ways[0]; i++)
         *ways[i] = ARENA_NEW(&p->arena, int, side);
     p->least = ARENA_NEW(&p->arena, struct piece_least, price_table_n_shapes(table));
+    p->shape_layers = ARENA_NEW(&p->arena, int, price_table_n_shapes(table));
+    const int *shapes = price_table_shapes(table);
+    for (int first = 0; first < in->n_layers; first++)
+        for (int end = first + 1; end <= in->n_layers; end++)
+            p->shape_layers[price_table_shape(shapes, in->n_layers, first, end)] = end - first;
     int64_t most_ways = (int64_t)in->n_configs * in->n_kinds;
     p->ways = ARENA_NEW(&p->arena, struct way, most_ways);
     p->way_us = ARENA_NEW(&p->arena, double, most_ways * 2 * price_table_n_shapes(table));

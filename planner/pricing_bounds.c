@@ -168,11 +168,14 @@ bool hunt_find_rest(struct hunt *h)
     for (int s = 0; s < n; s++)
         p->least[s].cost = p->least[s].time = p->least[s].busy = HUGE_VAL;
     for (int w = 0; w < h->n_ways; w++) {
-        const struct way *way = &p->ways[w];
+        struct way *way = &p->ways[w];
+        way->most_layers = 0;
         for (int s = 0; s < n; s++) {
             struct piece_least *least = &p->least[s];
             if (way->us[s] > h->cap_us || isinf(way->us[s]))
                 continue;
+            if (p->shape_layers[s] > way->most_layers)
+                way->most_layers = p->shape_layers[s];
             least->cost = fmin(least->cost, way->cost);
             least->time = fmin(least->time, way->time[s]);
             least->busy = fmin(least->busy, way->us[s]);

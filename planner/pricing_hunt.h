@@ -20,6 +20,7 @@ struct way {
     const struct instance_price *prices; /* by shape */
     double *us,
             *time; /* of a stage, and with its hand-over; HUGE_VAL where it does not fit in flight */
+    int most_layers; /* of a stage within the cap */
 };
 
 struct label {
@@ -82,6 +83,7 @@ struct pricing {
     struct rest rest;
     struct piece_least *least; /* by shape */
     bool stages_bind;          /* a pattern may have fewer stages than layers */
+    int *shape_layers;         /* by shape: how many layers */
     struct way *ways;
     double *way_us; /* what the ways point to */
     struct front front;

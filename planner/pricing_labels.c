@@ -214,6 +214,17 @@ static struct label label_after(const struct hunt *h, int32_t from, int first,
     return label;
 }
 
+/* Whether the devices alone rule out a stage after a label, wherever it ends: as hopeless does, for the fastest pace. */
+static bool costs_too_much(const struct hunt *h, int32_t from, int stages, const struct way *way)
+{
+    double cost = h->pricing->labels[from].cost + way->cost;
+    if (h->n_stages > 0)
+        cost += (h->n_stages - stages) * h->cheapest_cost;
+    if (h->query->all)
+        return (cost - h->query->loss) * h->from_us > h->served * (1 + 1e-9);
+    return cost * h->from_us >= h->below;
+}
+
 /* All stages that may follow a label at a boundary. */
 static bool extend(struct hunt *h, int32_t from, int first)
 {
@@ -226,11 +237,16 @@ static bool extend(struct hunt *h, int32_t from, int first)
     int end_from = h->n_stages > 0 && stages == h->n_stages ? last : first + 1;
     int end_to = h->n_stages > 0 ? last - (h->n_stages - stages) : last;
     const int *shapes = price_table_shapes(p->table);
+    /* As hopeless does: more is left than the stages to come can do in time. */
+    while (h->n_stages > stages && end_from < end_to
+            && p->rest.busy[end_from] > (h->n_stages - stages) * h->cap_us)
+        end_from++;
     for (int w = 0; w < h->n_ways; w++) {
         const struct way *way = &p->ways[w];
-        if (too_many_devices(h, &p->labels[from], way))
+        if (too_many_devices(h, &p->labels[from], way) || costs_too_much(h, from, stages, way))
             continue;
-        for (int end = end_from; end <= end_to; end++) {
+        int way_to = first + way->most_layers < end_to ? first + way->most_layers : end_to;
+        for (int end = end_from; end <= way_to; end++) {
             const struct instance_price *price =
                     &way->prices[price_table_shape(shapes, last, first, end)];
             if (!hunt_arc_fits(h, price))
