@@ -179,7 +179,7 @@ static void report(struct solver *s, const struct master_whole *whole)
     out->value = whole->value;
     out->requests_per_s = master_served(&s->master, whole->counts);
     out->gap_frac = columns_gap(s, whole->value, s->bound);
-    out->proven = out->gap_frac <= fmax(s->options->gap_frac, COLUMNS_FINEST);
+    out->proven = out->gap_frac <= columns_enough(s);
 }
 
 /*

@@ -13,7 +13,9 @@
 #include "planner/pricing.h"
 
 struct columns_options {
-    double gap_frac;       /* good enough; 0 = prove the optimum */
+    double gap_frac; /* good enough; 0 = prove the optimum */
+    /* Good enough once the integer program is solved, if larger: the last bit is not worth listing all that matters (C14). */
+    double close_frac;
     double time_limit_s;   /* 0 = none; the incumbent and its bound are returned */
     const char *export_lp; /* write the last integer program there, or NULL */
     bool relax_only;       /* the linear program and its bound: no replicas are chosen */

@@ -35,6 +35,8 @@ struct solver {
 };
 
 bool columns_late(const struct solver *s);
+/* The gap that will do in the end. */
+double columns_enough(const struct solver *s);
 double columns_gap(const struct solver *s, double value, double bound);
 /* What devices are worth, at least a little each, and for INSTANCE_PRICE what they cost, too. */
 void columns_weights(double *weight, const struct solver *s);

@@ -23,6 +23,11 @@ bool columns_late(const struct solver *s)
     return s->deadline_ns > 0 && clock_now_ns() >= s->deadline_ns;
 }
 
+double columns_enough(const struct solver *s)
+{
+    return fmax(fmax(s->options->gap_frac, s->options->close_frac), COLUMNS_FINEST);
+}
+
 double columns_gap(const struct solver *s, double value, double bound)
 {
     bool price = s->master.objective == INSTANCE_PRICE;
@@ -194,7 +199,7 @@ static bool add_all(struct solver *s, double value)
 /* The value that a bound must come to so that the gap is no larger than asked for. */
 static double goal_of(const struct solver *s, double value)
 {
-    double enough = fmax(s->options->gap_frac, COLUMNS_FINEST) * (1 - 1e-6);
+    double enough = columns_enough(s) * (1 - 1e-6);
     return s->master.objective == INSTANCE_PRICE ? value * (1 - enough) : value / (1 - enough);
 }
 
@@ -218,7 +223,7 @@ static bool close_to(
 
 bool columns_close(struct solver *s, struct master_whole *whole, struct err *err)
 {
-    double enough = fmax(s->options->gap_frac, COLUMNS_FINEST);
+    double enough = columns_enough(s);
     if (!whole->known || columns_gap(s, whole->value, s->bound) <= enough)
         return true;
     columns_find_pools(s);

@@ -6,6 +6,12 @@
 
 #include "planner/stages.h"
 
+/* Of a large cluster the last of the gap takes longer than all before, and is some replicas more or less. */
+#define CLOSE_ENOUGH 1e-3
+enum {
+    MANY_DEVICES = 256
+};
+
 static struct replica_pick pick_of(const struct stages *stages, const struct pattern *pattern,
         int64_t count, struct arena *arena)
 {
@@ -275,6 +281,7 @@ bool whole_run(struct search_result *out, struct columns_result *solved,
     if (stages == NULL)
         return false;
     const struct columns_options options = {.gap_frac = q->gap_frac,
+            .close_frac = cluster_devices(q->input->cluster) > MANY_DEVICES ? CLOSE_ENOUGH : 0,
             .time_limit_s = q->input->time_limit_s,
             .export_lp = q->input->export_lp};
     const struct instance *in = stages_instance(stages);
