@@ -74,7 +74,7 @@ bool outcome_read(struct outcome *o, struct requests *accepted, int32_t ***answe
 
 bool outcome_judge(const struct outcome *o)
 {
-    const double flat = 8 << 20;
+    const double flat = 2 << 20;
     bool ok = o->lost == 0 && o->finished + o->refused == o->offered && o->finished > 0
               && o->refused > 0 && o->wrong == 0 && o->checked == o->finished && o->allocations == 0
               && o->growth_bytes <= flat;
