@@ -507,7 +507,8 @@ static void write_f8(
     struct weights *from = weights_open_random(model, 7, DTYPE_F32, &err);
     struct f8_file small = new_file(), large = new_file();
     struct tensor_spec *specs;
-    int64_t n, count;
+    int64_t n = 0;
+    int64_t count = 0;
 
     assert_true(from && weights_specs(&specs, &n, model, &arena, &err));
     for (int64_t i = 0; i < n; i++) {
