@@ -20,6 +20,8 @@
 #define SHM_COPY_BYTES (INT64_C(16) << 10)
 /* Requests in flight: a pipeline has one per stage and neighbour. */
 #define MAX_REQUESTS 256
+/* Of the large messages of an all-to-all; callers' tags are smaller (runtime/handover.c), MPI promises 32767. */
+#define LARGE_TAG 32001
 
 struct mpi {
     struct coll coll;
@@ -28,7 +30,8 @@ struct mpi {
     int64_t temporary_count;
     int *counts; /* size * 4: send and receive counts and offsets */
     MPI_Request requests[MAX_REQUESTS];
-    struct shm *shm; /* when all members are on one host and memory could be shared; else NULL */
+    MPI_Request *large; /* size * 2: messages of an all-to-all */
+    struct shm *shm;    /* when all members are on one host and memory could be shared; else NULL */
     void *mapped;
     size_t mapped_bytes;
 };
@@ -54,6 +57,7 @@ static void mpi_close(struct coll *coll)
         MPI_Comm_free(&mpi->comm);
     free(mpi->temporary);
     free(mpi->counts);
+    free(mpi->large);
     free(mpi);
 }
 
@@ -126,11 +130,31 @@ static void mpi_broadcast(struct coll *coll, void *data, int64_t bytes, int root
         MPI_Bcast(data, count_of(bytes), MPI_BYTE, root, self(coll)->comm);
 }
 
+/* Messages of an all-to-all that are too large for shared memory: both ends of a pair know its bytes. */
+static int start_large(struct mpi *mpi, const void *in, const int64_t *send_bytes, void *out,
+        const int64_t *recv_bytes)
+{
+    int n = 0;
+    const char *from = in;
+    char *to = out;
+    for (int rank = 0; rank < mpi->coll.size; to += recv_bytes[rank++])
+        if (rank != mpi->coll.rank && recv_bytes[rank] > SHM_COPY_BYTES)
+            MPI_Irecv(to, count_of(recv_bytes[rank]), MPI_BYTE, rank, LARGE_TAG, mpi->comm,
+                    &mpi->large[n++]);
+    for (int rank = 0; rank < mpi->coll.size; from += send_bytes[rank++])
+        if (rank != mpi->coll.rank && send_bytes[rank] > SHM_COPY_BYTES)
+            MPI_Isend(from, count_of(send_bytes[rank]), MPI_BYTE, rank, LARGE_TAG, mpi->comm,
+                    &mpi->large[n++]);
+    return n;
+}
+
 static void mpi_all_to_all(struct coll *coll, const void *in, const int64_t *send_bytes, void *out,
         const int64_t *recv_bytes)
 {
     if (self(coll)->shm) {
-        shm_all_to_all(self(coll)->shm, in, send_bytes, out, recv_bytes);
+        int n_large = start_large(self(coll), in, send_bytes, out, recv_bytes);
+        shm_all_to_all(self(coll)->shm, in, send_bytes, out, recv_bytes, SHM_COPY_BYTES);
+        MPI_Waitall(n_large, self(coll)->large, MPI_STATUSES_IGNORE);
         return;
     }
     int n = coll->size, *sends = self(coll)->counts;
@@ -327,16 +351,19 @@ struct coll *coll_mpi_open(
         return NULL;
     struct mpi *mpi = calloc(1, sizeof(*mpi));
     int *counts = calloc((size_t)n * 4, sizeof(*counts));
-    if (!mpi || !counts) {
+    MPI_Request *large = calloc((size_t)n * 2, sizeof(*large));
+    if (!mpi || !counts || !large) {
         free(mpi);
         free(counts);
+        free(large);
         err_set(err, ERR_ENV, "no memory for a group of %d ranks", n);
         return NULL;
     }
     MPI_Group world, group;
     MPI_Comm_group(MPI_COMM_WORLD, &world);
     MPI_Group_incl(world, n, members, &group);
-    *mpi = (struct mpi){.coll = {&mpi_ops, n, 0, options->deterministic}, .counts = counts};
+    *mpi = (struct mpi){
+            .coll = {&mpi_ops, n, 0, options->deterministic}, .counts = counts, .large = large};
     MPI_Comm_create_group(MPI_COMM_WORLD, group, options->key, &mpi->comm);
     MPI_Group_free(&group);
     MPI_Group_free(&world);

@@ -227,22 +227,27 @@ static int64_t in_round(int64_t bytes, int64_t region, int64_t round)
     return left < 0 ? 0 : left < region ? left : region;
 }
 
+static int64_t at_most(int64_t bytes, int64_t most)
+{
+    return bytes > most ? 0 : bytes;
+}
+
 /* One region of the slot per destination; as many rounds as the longest message of any pair takes, which
  * all learn in the first one. */
 void shm_all_to_all(struct shm *shm, const void *in, const int64_t *send_bytes, void *out,
-        const int64_t *recv_bytes)
+        const int64_t *recv_bytes, int64_t most)
 {
     int64_t region = SLOT_BYTES / shm->size / 64 * 64, rounds = 1;
     for (int rank = 0; rank < shm->size; rank++)
-        if (rank != shm->rank && (send_bytes[rank] + region - 1) / region > rounds)
-            rounds = (send_bytes[rank] + region - 1) / region;
+        if (rank != shm->rank && (at_most(send_bytes[rank], most) + region - 1) / region > rounds)
+            rounds = (at_most(send_bytes[rank], most) + region - 1) / region;
     for (int64_t round = 0; round < rounds; round++) {
         char *slot = begin(shm);
         const char *from = in;
         for (int rank = 0; rank < shm->size; from += send_bytes[rank++])
             if (rank != shm->rank)
                 copy(slot + rank * region, from + round * region,
-                        in_round(send_bytes[rank], region, round));
+                        in_round(at_most(send_bytes[rank], most), region, round));
         shm->segments[shm->rank]->rounds[shm->slot] = rounds;
         publish(shm);
         char *to = out;
@@ -253,7 +258,7 @@ void shm_all_to_all(struct shm *shm, const void *in, const int64_t *send_bytes, 
             if (round == 0 && shm->segments[rank]->rounds[shm->slot] > rounds)
                 rounds = shm->segments[rank]->rounds[shm->slot];
             copy(to + round * region, (const char *)slot_of(shm, rank) + shm->rank * region,
-                    in_round(recv_bytes[rank], region, round));
+                    in_round(at_most(recv_bytes[rank], most), region, round));
         }
     }
     int64_t sent = 0, received = 0;

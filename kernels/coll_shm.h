@@ -30,7 +30,8 @@ void shm_all_reduce(struct shm *shm, float *data, int64_t count);
 void shm_all_gather(struct shm *shm, const void *in, void *out, int64_t bytes);
 void shm_reduce_scatter(struct shm *shm, const float *in, float *out, int64_t count);
 void shm_broadcast(struct shm *shm, void *data, int64_t bytes, int root);
+/* Messages of more than `most` bytes are left to the caller. */
 void shm_all_to_all(struct shm *shm, const void *in, const int64_t *send_bytes, void *out,
-        const int64_t *recv_bytes);
+        const int64_t *recv_bytes, int64_t most);
 
 #endif
