@@ -183,6 +183,8 @@ void plan_show_text(const struct plan *plan, bool explain, bool measured, struct
              "profile`");
     else if (plan->cost_sources != NULL)
         printf("  costs        %s\n", plan->cost_sources);
+    if (plan->deterministic)
+        puts("               of the usual kernels: deterministic ones are slower and not profiled");
     if (explain)
         print_stages(plan);
     print_runners_up(plan);
