@@ -184,7 +184,9 @@ void plan_show_text(const struct plan *plan, bool explain, bool measured, struct
     else if (plan->cost_sources != NULL)
         printf("  costs        %s\n", plan->cost_sources);
     if (plan->deterministic)
-        puts("               of the usual kernels: deterministic ones are slower and not profiled");
+        puts("  exact bits   deterministic kernels are slower and not profiled: figures are those "
+             "of the "
+             "usual ones");
     if (explain)
         print_stages(plan);
     print_runners_up(plan);
