@@ -131,16 +131,23 @@ struct takers {
     int n;
 };
 
-static void takers_open(struct takers *t, const struct plan *plan, bool decode, struct arena *arena)
+/* work: of a mean request, for replicas that say how many requests they take. */
+static void takers_open(
+        struct takers *t, const struct plan *plan, bool decode, double work, struct arena *arena)
 {
     double *speed = ARENA_NEW(arena, double, plan->n_replicas);
     bool known = true;
+    bool told = !decode;
+    for (int r = 0; r < plan->n_replicas; r++)
+        told = told
+               && (plan->replicas[r].role == ROLE_DECODE || plan->replicas[r].requests_per_s > 0);
     *t = (struct takers){.replicas = ARENA_NEW(arena, int, plan->n_replicas)};
     for (int r = 0; r < plan->n_replicas; r++) {
         if ((plan->replicas[r].role == ROLE_DECODE) != decode)
             continue;
         t->replicas[t->n] = r;
-        speed[t->n] = route_speed(&plan->replicas[r]);
+        speed[t->n] = told ? plan->replicas[r].requests_per_s * work * 1e-9
+                           : route_speed(&plan->replicas[r]);
         known = known && speed[t->n] > 0;
         t->n++;
     }
@@ -159,7 +166,7 @@ void route_outputs(
 {
     struct arena arena = {0};
     struct takers takers;
-    takers_open(&takers, plan, true, &arena);
+    takers_open(&takers, plan, true, 0, &arena);
     for (int64_t i = 0; i < requests->n; i++) {
         const struct request *request = &requests->items[i];
         bool goes_on = plan->replicas[route[i]].role == ROLE_PREFILL && request->output_len > 1;
@@ -169,18 +176,25 @@ void route_outputs(
     arena_free(&arena);
 }
 
+static int64_t work_of(const struct request *request, bool separate)
+{
+    return request->prompt_len + (separate ? 0 : request->output_len);
+}
+
 void route_requests(int *out, const struct requests *requests, const struct plan *plan)
 {
     struct arena arena = {0};
     struct takers takers;
     bool separate = false;
-    takers_open(&takers, plan, false, &arena);
     for (int r = 0; r < plan->n_replicas; r++)
         separate = separate || plan->replicas[r].role == ROLE_PREFILL;
+    double work = 0;
+    for (int64_t i = 0; i < requests->n; i++)
+        work += (double)work_of(&requests->items[i], separate) / (double)requests->n;
+    takers_open(&takers, plan, false, work, &arena);
     for (int64_t i = 0; i < requests->n; i++) {
         const struct request *request = &requests->items[i];
-        int64_t work = request->prompt_len + (separate ? 0 : request->output_len);
-        out[i] = takers.n == 0 ? 0 : takers_pick(&takers, request, work);
+        out[i] = takers.n == 0 ? 0 : takers_pick(&takers, request, work_of(request, separate));
     }
     router_close(takers.router);
     arena_free(&arena);

@@ -79,7 +79,8 @@ static void build_replicas(struct plan *out, const struct replica_pick *pick,
                 .in_flight = pick->in_flight,
                 .kv_blocks = pick->kv_blocks,
                 .kv_rate = pick->kv_rate,
-                .kv_latency_us = pick->kv_latency_us};
+                .kv_latency_us = pick->kv_latency_us,
+                .requests_per_s = pick->requests_per_s};
         replica->stages = ARENA_NEW(arena, struct plan_stage, pick->n_stages);
         for (int s = 0; s < pick->n_stages; s++) {
             struct plan_stage *stage = &replica->stages[s];

@@ -13,6 +13,10 @@
 /* How close to the least ratio of a role is close enough. */
 #define NEARLY 1e-3
 
+enum {
+    MOST_EQUAL = 8
+};
+
 static bool has_role(const struct instance *in, int role)
 {
     for (int l = 0; l < in->n_limits; l++)
@@ -62,6 +66,14 @@ static double least_ratio(struct solver *s, int role, double most)
     return answer.least;
 }
 
+/* Whole replicas that fit so often: where pools are better the program has little use for them, but they are what pools
+ * are told beside (planner/whole.c). */
+static void add_whole(struct solver *s, double budget)
+{
+    for (int n = 2; n <= MOST_EQUAL && s->instance->n_kinds == 1; n++)
+        (void)least_ratio(s, ROLE_MIXED, budget / n * (1 + ROUNDING));
+}
+
 void columns_find_pools(struct solver *s)
 {
     const struct instance *in = s->instance;
@@ -87,6 +99,7 @@ void columns_find_pools(struct solver *s)
         pools_line(&s->pools, role, ratio, lightest[role]);
     }
     s->bound = fmin(s->bound, pools_bound(&s->pools));
+    add_whole(s, budget);
 }
 
 void columns_list_pools(struct solver *s, int role, double slack_frac)

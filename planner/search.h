@@ -25,6 +25,7 @@ struct replica_pick {
     int64_t kv_blocks;             /* what fits and can be used */
     double kv_rate, kv_latency_us; /* as in core/spec/plan.h */
     double kv_us;                  /* of a mean prompt */
+    double requests_per_s;         /* as in core/spec/plan.h */
     struct stage_pick *stages;
     int n_stages;
 };

@@ -77,6 +77,20 @@ static double price_of(const struct instance *in, const struct columns_pick *pic
     return price;
 }
 
+/* Whole replicas beside pools: each gets what it can serve, and prefill no more than decode takes. */
+static void set_shares(
+        struct candidate *c, const struct columns_pick *picks, int n, const struct flow *flow)
+{
+    double pooled = fmin(flow[ROLE_PREFILL].rate, flow[ROLE_DECODE].rate);
+    for (int i = 0; i < n && flow[ROLE_MIXED].rate > 0 && pooled > 0; i++) {
+        double rate = picks[i].pattern.requests_per_s;
+        if (c->replicas[i].role == ROLE_PREFILL)
+            rate *= pooled / flow[ROLE_PREFILL].rate;
+        if (c->replicas[i].role != ROLE_DECODE)
+            c->replicas[i].requests_per_s = rate;
+    }
+}
+
 /* The figures of a plan in the steady state; those of time per request are means over its replicas. */
 static void score(struct candidate *c, const struct whole_question *q, const struct stages *stages,
         const struct columns_pick *picks, int n)
@@ -94,6 +108,7 @@ static void score(struct candidate *c, const struct whole_question *q, const str
     }
     double pooled = fmin(flow[ROLE_PREFILL].rate, flow[ROLE_DECODE].rate);
     double rate = flow[ROLE_MIXED].rate + pooled;
+    set_shares(c, picks, n, flow);
     c->tpot_us = flow[ROLE_MIXED].round_us;
     c->ttft_us = flow[ROLE_MIXED].first_us;
     if (pooled > 0) {

@@ -68,6 +68,8 @@ static const struct conf_field replica_fields[] = {
         {"kv_rate", CONF_RATE, AT(kv_rate),
                 .help = "prefill: at which caches leave the replica; absent = at once"},
         {"kv_latency", CONF_US, AT(kv_latency_us), .help = "prefill: of handing one cache on"},
+        {"requests_per_s", CONF_DOUBLE, AT(requests_per_s), .max = 1e15,
+                .help = "mixed beside prefill: by which requests are dealt; absent = by steps"},
         {"stages", CONF_STRUCT_LIST, AT(stages), .count = AT(n_stages), .required = true,
                 .sub = &stage_table, .help = "pipeline stages in order"},
         {0}};

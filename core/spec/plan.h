@@ -62,6 +62,9 @@ struct plan_replica {
      * cache after the other. 0 = at once. */
     double kv_rate; /* bytes/s */
     double kv_latency_us;
+    /* Where whole replicas stand beside separate pools: what comes to this one in the steady state. Requests are dealt by
+     * it. 0 = by the steps of the stages. */
+    double requests_per_s;
     struct pos pos;
 };
 

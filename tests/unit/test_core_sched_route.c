@@ -95,6 +95,39 @@ static void heaps_pick_what_the_rule_says(void **state)
     }
 }
 
+/* A decode step of a whole replica and a prompt step of a prefill replica say nothing of each other. */
+static void replicas_get_what_they_say_beside_pools(void **state)
+{
+    (void)state;
+    enum {
+        N = 1000
+    };
+    struct plan_stage stage = {.step_us = 10};
+    struct plan_replica replicas[4] = {{.role = ROLE_MIXED, .requests_per_s = 3},
+            {.role = ROLE_PREFILL, .requests_per_s = 6},
+            {.role = ROLE_PREFILL, .requests_per_s = 1}, {.role = ROLE_DECODE}};
+    struct request items[N];
+    int taken[4] = {0};
+    int route[N];
+    for (int r = 0; r < 4; r++) {
+        replicas[r].stages = &stage;
+        replicas[r].n_stages = replicas[r].in_flight = 1;
+        replicas[r].max_seqs = replicas[r].max_tokens = 1 << 2 * r;
+    }
+    for (int i = 0; i < N; i++)
+        items[i] = (struct request){
+                .arrival_ns = i * INT64_C(100000000), .prompt_len = 400, .output_len = 100};
+    const struct requests requests = {.items = items, .n = N};
+    const struct plan plan = {.replicas = replicas, .n_replicas = 4};
+    route_requests(route, &requests, &plan);
+    for (int i = 0; i < N; i++)
+        taken[route[i]]++;
+    assert_in_range(taken[0], 290, 310);
+    assert_in_range(taken[1], 590, 610);
+    assert_in_range(taken[2], 90, 110);
+    assert_int_equal(taken[3], 0);
+}
+
 static void decode_replicas_get_no_prompts(void **state)
 {
     (void)state;
@@ -148,6 +181,7 @@ int main(void)
             cmocka_unit_test(long_requests_are_balanced_by_short_ones),
             cmocka_unit_test(work_is_forgotten_as_time_goes_by),
             cmocka_unit_test(heaps_pick_what_the_rule_says),
+            cmocka_unit_test(replicas_get_what_they_say_beside_pools),
             cmocka_unit_test(decode_replicas_get_no_prompts),
             cmocka_unit_test(speed_is_that_of_the_slowest_stage_or_of_the_round),
     };

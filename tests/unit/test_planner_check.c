@@ -34,6 +34,7 @@ static const struct {
         {"replicas.in_flight", "fewer micro-batches are legal"},
         {"replicas.kv_rate", "a prediction of a transfer"},
         {"replicas.kv_latency", "a prediction of a transfer"},
+        {"replicas.requests_per_s", "how requests are dealt: any way is legal"},
         {"replicas.stages.isa", "kernels of a machine that is not at hand"},
         {"replicas.stages.step", "a prediction: simulate tells"},
         {"predicted.output_tokens_per_s", "a prediction: simulate tells"},
