@@ -17,6 +17,7 @@
 #include "runtime/runtime.h"
 #include "tests/mpi/burst_outcome.h"
 #include "tests/mpi/count_allocations.h"
+#include "tests/mpi/start_ranks.h"
 #include "tests/mpi/watch_memory.h"
 
 enum {
@@ -275,8 +276,7 @@ static bool check(int argc, char **argv, int threads, const char *path)
 
 int main(int argc, char **argv)
 {
-    struct err err = {0};
-    int n = argc > 3 ? (int)strtol(argv[1], NULL, 10) : 0, status = 0;
+    int n = argc > 3 ? (int)strtol(argv[1], NULL, 10) : 0;
     char path[] = "/tmp/burst.XXXXXX";
 
     if (n < 1 || n > MAX_RANKS || !getenv("SOURCE_DIR")) {
@@ -294,12 +294,7 @@ int main(int argc, char **argv)
     if (fd < 0 || setenv("BURST_SERVED", path, 1) != 0)
         return 1;
     close(fd);
-    if (n == 1) {
-        status = !serve(&argc, &argv, path);
-    } else if (!ranks_launch(n, argv, &status, &err)) {
-        fprintf(stderr, "%s\n", err.text);
-        status = strstr(err.text, "no launcher") ? 77 : 1; /* no launcher, or a rank that died */
-    }
+    int status = n == 1 ? !serve(&argc, &argv, path) : start_ranks(n, argv);
     if (status == 0)
         status = !check(argc, argv, n > 1 ? 2 : 1, path);
     remove(path);

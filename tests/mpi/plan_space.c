@@ -19,6 +19,7 @@
 #include "planner/cost.h"
 #include "runtime/runtime.h"
 #include "tests/mpi/plan_layouts.h"
+#include "tests/mpi/start_ranks.h"
 
 enum {
     REQUESTS = 6,
@@ -439,11 +440,7 @@ int main(int argc, char **argv)
         write_reference(path, ranks);
     }
     if (n > 1 && !ranks_launched()) {
-        if (!ranks_launch(n, argv, &status, &err)) {
-            fprintf(stderr, "%s\n", err.text);
-            status =
-                    strstr(err.text, "no launcher") ? 77 : 1; /* no launcher, or a rank that died */
-        }
+        status = start_ranks(n, argv);
         remove(path);
         return status;
     }

@@ -15,6 +15,7 @@
 #include "core/half.h"
 #include "core/log.h"
 #include "runtime/runtime.h"
+#include "tests/mpi/start_ranks.h"
 #include "tests/reference/fixture.h"
 
 enum {
@@ -366,10 +367,7 @@ int main(int argc, char **argv)
         setenv("REFERENCE_BASELINES", path, 1);
     }
     if (n > 1 && !ranks_launched()) {
-        if (!ranks_launch(n, argv, &status, &err)) {
-            fprintf(stderr, "%s\n", err.text);
-            status = strstr(err.text, "no launcher") ? 77 : 1;
-        }
+        status = start_ranks(n, argv);
         remove(path);
         return status;
     }

@@ -14,6 +14,7 @@
 
 #include "core/ranks.h"
 #include "runtime/engine.h"
+#include "tests/mpi/start_ranks.h"
 
 enum {
     MAX_SEQS = 6,
@@ -274,21 +275,15 @@ int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_executed_ops_are_the_listed_ones)};
     struct err err = {0};
-    int status = 0;
 
-    if (argc == 2 && !ranks_launched()) {
-        if (!ranks_launch(atoi(argv[1]), argv, &status, &err)) {
-            fprintf(stderr, "%s\n", err.text);
-            return strstr(err.text, "no launcher") ? 77 : 1; /* no launcher, or a rank that died */
-        }
-        return status;
-    }
+    if (argc == 2 && !ranks_launched())
+        return start_ranks(atoi(argv[1]), argv);
     ranks = ranks_open(&argc, &argv, &err);
     if (!ranks) {
         fprintf(stderr, "%s\n", err.text);
         return 3;
     }
-    status = cmocka_run_group_tests(tests, NULL, NULL);
+    int status = cmocka_run_group_tests(tests, NULL, NULL);
     if (status != 0 && ranks_count(ranks) > 1)
         ranks_abort(ranks, 1); /* the others may wait for this one */
     ranks_close(ranks);
