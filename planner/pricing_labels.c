@@ -225,6 +225,22 @@ static bool costs_too_much(const struct hunt *h, int32_t from, int stages, const
     return cost * h->from_us >= h->below;
 }
 
+/* Where a stage that begins at `first`, the stages-th one, may end at the least: before that more is left than the stages
+ * to come can do in time, as hopeless would say of each. */
+static int least_end(const struct hunt *h, int first, int stages)
+{
+    int last = h->pricing->instance->n_layers;
+    int left = h->n_stages - stages;
+    if (h->n_stages == 0)
+        return first + 1;
+    if (left == 0)
+        return last;
+    int end = first + 1;
+    while (end < last - left && h->pricing->rest.busy[end] > left * h->cap_us)
+        end++;
+    return end;
+}
+
 /* All stages that may follow a label at a boundary. */
 static bool extend(struct hunt *h, int32_t from, int first)
 {
@@ -234,13 +250,9 @@ static bool extend(struct hunt *h, int32_t from, int first)
     int stages = p->labels[from].n_stages + 1;
     if (stages > hunt_most_stages(p->instance))
         return true;
-    int end_from = h->n_stages > 0 && stages == h->n_stages ? last : first + 1;
+    int end_from = least_end(h, first, stages);
     int end_to = h->n_stages > 0 ? last - (h->n_stages - stages) : last;
     const int *shapes = price_table_shapes(p->table);
-    /* As hopeless does: more is left than the stages to come can do in time. */
-    while (h->n_stages > stages && end_from < end_to
-            && p->rest.busy[end_from] > (h->n_stages - stages) * h->cap_us)
-        end_from++;
     for (int w = 0; w < h->n_ways; w++) {
         const struct way *way = &p->ways[w];
         if (too_many_devices(h, &p->labels[from], way) || costs_too_much(h, from, stages, way))
