@@ -147,7 +147,7 @@ static void gemm_part(void *arg, int part, int parts)
 
 static double gemm_rate(struct limits *l, struct dev *dev)
 {
-    double best = NAN;
+    double best = (double)NAN;
 
     for (int i = 0; i < LIBRARIES; i++) {
         if (!l->there[i])
@@ -170,13 +170,13 @@ void limits_measure(struct limits *l, struct bench *b, struct dev *dev)
     dev_parallel(dev, read_part, l); /* wakes the threads */
     double start = bench_now();
     dev_parallel(dev, read_part, l);
-    bench_add(b, key, "bytes/s", NAN, (double)READ_BYTES / (bench_now() - start));
+    bench_add(b, key, "bytes/s", (double)NAN, (double)READ_BYTES / (bench_now() - start));
     snprintf(key, sizeof key, "limit.fma.t%d", threads);
     dev_parallel(dev, fma_part, l);
     double sum = 0;
     for (int i = 0; i < threads; i++)
         sum += l->rates[i];
-    bench_add(b, key, "FLOP/s", NAN, sum > 0 ? sum : (double)NAN);
+    bench_add(b, key, "FLOP/s", (double)NAN, sum > 0 ? sum : (double)NAN);
     snprintf(key, sizeof key, "limit.gemm.t%d", threads);
-    bench_add(b, key, "FLOP/s", NAN, gemm_rate(l, dev));
+    bench_add(b, key, "FLOP/s", (double)NAN, gemm_rate(l, dev));
 }

@@ -195,7 +195,7 @@ static bool measure_job(struct bench *b, const char *name, const struct model *m
     if (!start_job(&rate, b, job, model, weights, dtype, err))
         return false;
     snprintf(key, sizeof key, "run.%s.%s.%s", name, model->name, dtype_names[dtype]);
-    bench_add(b, key, "tokens/s", NAN, rate);
+    bench_add(b, key, "tokens/s", (double)NAN, rate);
     return true;
 }
 
@@ -209,7 +209,7 @@ void scaling_summarise(struct bench *b)
 
     for (size_t i = 0; i < sizeof sums / sizeof *sums; i++)
         for (int round = 0; round < b->rounds; round++) {
-            double least = NAN;
+            double least = (double)NAN;
 
             for (int f = 0; f < n; f++)
                 if (strncmp(b->figures[f].key, sums[i].key, strlen(sums[i].key)) == 0

@@ -218,7 +218,7 @@ static double peer(const struct subject *s, bool prefill, int threads)
     static const double decodes[][2] = {{4.5, 7.8}, {7.2, 11.9}, {8.4, 13.8}};
 
     if (strcmp(s->model->name, "llama-1b") != 0)
-        return NAN;
+        return (double)NAN;
     return (prefill ? prefills : decodes)[s->dtype][threads - 1];
 }
 
@@ -297,8 +297,8 @@ static void measure_decode(struct subject *s, struct bench *b, int threads, int 
         limit(of, "fma", threads);
         key_of(key, "ratio.decode_fma", s->model->name, s->dtype, threads);
         snprintf(key + strlen(key), 16, ".b%d", batch);
-        bench_add(
-                b, key, "fraction", NAN, gemm_flop(s, batch, batch) / seconds / bench_last(b, of));
+        bench_add(b, key, "fraction", (double)NAN,
+                gemm_flop(s, batch, batch) / seconds / bench_last(b, of));
     }
     key_of(of, "decode", s->model->name, s->dtype, threads);
     snprintf(of + strlen(of), 16, ".b1");
