@@ -22,7 +22,7 @@ static bool alike(const struct plan_replica *a, const struct plan_replica *b)
     bool same = a->role == b->role && a->n_stages == b->n_stages && a->max_seqs == b->max_seqs
                 && a->max_tokens == b->max_tokens && a->in_flight == b->in_flight
                 && a->kv_blocks == b->kv_blocks && a->kv_rate == b->kv_rate
-                && a->kv_latency_us == b->kv_latency_us;
+                && a->kv_latency_us == b->kv_latency_us && a->requests_per_s == b->requests_per_s;
     for (int s = 0; same && s < a->n_stages; s++) {
         const struct plan_stage *x = &a->stages[s];
         const struct plan_stage *y = &b->stages[s];
@@ -49,7 +49,15 @@ static int find_sorts(struct sort *sorts, int *sort_of, const struct plan *plan)
         sorts[s].count++;
         sort_of[r] = s;
     }
-    /* As in core/sched_route.c: where one speed is unknown none counts. */
+    /* As in core/sched_route.c: those that take prompts by what they say comes to them, where all say it ... */
+    bool told = true;
+    for (int s = 0; s < n; s++)
+        told = told
+               && (sorts[s].replica->role == ROLE_DECODE || sorts[s].replica->requests_per_s > 0);
+    for (int s = 0; s < n && told; s++)
+        if (sorts[s].replica->role != ROLE_DECODE)
+            sorts[s].speed = sorts[s].replica->requests_per_s;
+    /* ... and where one speed is unknown none counts. */
     for (int s = 0; s < n; s++)
         for (int i = 0; i < n && !(sorts[s].speed > 0); i++)
             sorts[i].speed = 1;
