@@ -351,7 +351,7 @@ struct coll *coll_mpi_open(
         return NULL;
     struct mpi *mpi = calloc(1, sizeof(*mpi));
     int *counts = calloc((size_t)n * 4, sizeof(*counts));
-    MPI_Request *large = calloc((size_t)n * 2, sizeof(*large));
+    MPI_Request *large = calloc((size_t)n * 2, sizeof(MPI_Request));
     if (!mpi || !counts || !large) {
         free(mpi);
         free(counts);
