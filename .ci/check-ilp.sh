@@ -12,6 +12,9 @@ ranges=$(grep -ohE '\b[BCX][0-9]+ to [BCX][0-9]+\b' planner/*.c planner/*.h | se
         for i in $(seq "${first#?}" "${last#?}"); do echo "$letter$i"; done
     done)
 bad=0
+for c in $(grep -oE '^\*\*[BCX][0-9]+\b' "$doc" | sort | uniq -d | tr -d '*'); do
+    echo "$doc: $c is defined twice"; bad=1
+done
 for c in $quoted; do
     echo "$defined" | grep -qx "$c" || { echo "$doc: $c is quoted in planner/ and not defined here"; bad=1; }
 done

@@ -96,7 +96,7 @@ static void add_kind(struct list *list, int k)
     struct lever lever = {LEVER_DEVICES, k, arena_printf(list->arena, "%s.count", kind->name)};
     struct plan_limit *row = add(list, lever, "devices", devices_of(cluster, kind->name));
     row->taken = devices;
-    const double *worth = q->solved->columns.device_worth;
+    const double *worth = q->solved->columns.device_worth; /* C21 */
     if (worth != NULL && q->solve->input->objective == OBJECTIVE_THROUGHPUT)
         row->shadow_price = worth[k] * q->solve->demand.output;
     lever = (struct lever){LEVER_FACTOR, k, arena_printf(list->arena, "%s.memory", kind->name)};
