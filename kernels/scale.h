@@ -29,7 +29,8 @@ SCALE_FN bool scale_wanted(enum dtype dtype)
 /* From one block of rows to the next. */
 SCALE_FN int64_t scale_ld(int64_t k)
 {
-    return (k + 4 * SCALE_BLOCK - 1) / (4 * SCALE_BLOCK) * 4;
+    int64_t unit = INT64_C(4) * SCALE_BLOCK;
+    return (k + unit - 1) / unit * 4;
 }
 
 SCALE_FN int64_t scale_count(enum dtype dtype, int64_t n, int64_t k)

@@ -15,7 +15,7 @@ enum {
     WIDENINGS = 4,       /* enumerations, each of four times the loss of the one before */
     WHOLE_NODES = 20000, /* of the tree of one integer program */
     EFFORT_ALL =
-            300000 /* labels of one enumeration: a large cluster has more patterns than can help */
+            1000000 /* labels of one enumeration: a large cluster has more patterns than can help */
 };
 
 bool columns_late(const struct solver *s)
