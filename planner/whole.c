@@ -263,7 +263,7 @@ static struct uniform pair_of(
 }
 
 enum {
-    MOST_PAIRS = 1 << 14 /* of pools are kept; there may be many millions */
+    MOST_PAIRS = 1 << 15 /* of pools are looked at together; there may be many millions */
 };
 
 /* The same for separate pools: one kind of prefill replica, one of decode replica. */
@@ -273,10 +273,10 @@ static struct uniforms list_pools(
     int64_t n_of[ROLE_DECODE + 1] = {0};
     for (int i = 0; i < solved->n_known; i++)
         n_of[in->limits[solved->known[i].limits].role]++;
-    int64_t n_pairs = n_of[ROLE_PREFILL] * n_of[ROLE_DECODE];
-    if (n_pairs > 2 * MOST_PAIRS)
-        n_pairs = 2 * MOST_PAIRS;
-    struct uniforms out = {.items = ARENA_NEW(arena, struct uniform, n_pairs + 1)};
+    int64_t room = n_of[ROLE_PREFILL] * n_of[ROLE_DECODE] + 1;
+    if (room > MOST_PAIRS)
+        room = MOST_PAIRS;
+    struct uniforms out = {.items = ARENA_NEW(arena, struct uniform, room)};
     for (int i = 0; i < solved->n_known; i++)
         for (int j = 0; j < solved->n_known; j++) {
             const struct pattern *p = &solved->known[i];
@@ -287,9 +287,9 @@ static struct uniforms list_pools(
             struct uniform pair = pair_of(in, p, d);
             if (pair.rate > 0)
                 out.items[out.n++] = pair;
-            if (out.n == 2 * MOST_PAIRS) {
+            if (out.n == MOST_PAIRS) {
                 rank_uniforms(&out, in);
-                out.n = MOST_PAIRS;
+                out.n = MOST_PAIRS / 2;
             }
         }
     rank_uniforms(&out, in);
