@@ -27,6 +27,7 @@ struct member {
     int fd;     /* -1 = free */
     bool known; /* said hello */
     bool left;
+    bool ended; /* the connection */
     int64_t heard_ns;
     struct pulse_message last;
     size_t partial; /* bytes of a message that came in pieces */
@@ -189,29 +190,38 @@ static bool tell(struct pulse_hub *hub, const struct member *member, const char 
             member->last.rank, member->last.host, what, member->last.phase, how);
 }
 
-/* False: a rank was lost. */
-static bool read_member(struct pulse_hub *hub, struct member *member, struct err *err)
+static void read_member(struct pulse_hub *hub, struct member *member)
 {
-    for (;;) {
+    while (member->fd >= 0) {
         ssize_t n = recv(member->fd, member->buffer + member->partial,
                 sizeof member->buffer - member->partial, MSG_DONTWAIT);
-        if (n > 0) {
-            member->partial += (size_t)n;
-            if (member->partial == sizeof member->buffer)
-                take_message(hub, member);
-            if (member->fd < 0)
-                return true;
-            continue;
-        }
         if (n < 0 && (errno == EAGAIN || errno == EINTR))
-            return true;
-        bool lost = member->known && !member->left && !hub->closing;
-        struct member gone = *member;
-        drop(member);
-        return !lost
-               || tell(hub, &gone, "was killed or crashed",
-                       "its process is gone (out of memory? see dmesg)", err);
+            return;
+        member->ended = n <= 0;
+        if (member->ended)
+            return;
+        member->partial += (size_t)n;
+        if (member->partial == sizeof member->buffer)
+            take_message(hub, member);
     }
+}
+
+/* A rank that gives up says so, and then the launcher kills the others: all is read before it is judged whose connection
+ * ended. False: a rank was lost. */
+static bool read_all(struct pulse_hub *hub, struct err *err)
+{
+    for (int i = 0; i < hub->n_members; i++)
+        read_member(hub, &hub->members[i]);
+    for (int i = 0; i < hub->n_members; i++) {
+        struct member gone = hub->members[i];
+        if (!gone.ended)
+            continue;
+        drop(&hub->members[i]);
+        if (gone.known && !gone.left && !hub->closing && !hub->told)
+            return tell(hub, &gone, "was killed or crashed",
+                    "its process is gone (out of memory? see dmesg)", err);
+    }
+    return true;
 }
 
 static bool judge_silent(struct pulse_hub *hub, struct member *member, struct err *err)
@@ -276,9 +286,8 @@ bool pulse_hub_step(struct pulse_hub *hub, int fd, int wait_ms, struct err *err)
             fds, (nfds_t)hub->n_members + 2, wait_ms < PULSE_BEAT_MS ? wait_ms : PULSE_BEAT_MS);
     if (hub->told)
         return true;
-    for (int i = 0; n > 0 && i < hub->n_members; i++)
-        if (fds[2 + i].revents && !read_member(hub, &hub->members[i], err))
-            return false;
+    if (n > 0 && !read_all(hub, err))
+        return false;
     if (n > 0 && fds[0].revents)
         accept_all(hub);
     return judge(hub, clock_now_ns(), err);
