@@ -12,10 +12,10 @@ static const double shares[] = {1.0, 0.96, 0.91, 0.84, 0.75, 0.6};
 #define FINE 0.015
 
 enum {
-    LEAST_COUNTED =
-            64, /* requests of a replica that figures rest on, at least half of its places */
-    SETTLES =
-            4 /* lives of requests: fuller batches take longer steps, and longer steps fill batches */
+    /* Requests of a replica that figures rest on, at least half of its places. */
+    LEAST_COUNTED = 64,
+    /* Lives of requests: fuller batches take longer steps, and longer steps fill batches. */
+    SETTLES = 4
 };
 
 /* The workload's requests over and over: as many as fill the places until batches no longer grow, those that count,
