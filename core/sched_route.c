@@ -131,28 +131,38 @@ struct takers {
     int n;
 };
 
+bool route_speeds(double *speed, const struct plan *plan)
+{
+    bool told = true;
+    bool known[2] = {true, true}; /* [1]: of those that decode */
+    for (int r = 0; r < plan->n_replicas; r++)
+        told = told
+               && (plan->replicas[r].role == ROLE_DECODE || plan->replicas[r].requests_per_s > 0);
+    for (int r = 0; r < plan->n_replicas; r++) {
+        const struct plan_replica *replica = &plan->replicas[r];
+        bool decode = replica->role == ROLE_DECODE;
+        speed[r] = told && !decode ? replica->requests_per_s : route_speed(replica);
+        known[decode] = known[decode] && speed[r] > 0;
+    }
+    for (int r = 0; r < plan->n_replicas; r++)
+        if (!known[plan->replicas[r].role == ROLE_DECODE])
+            speed[r] = 0;
+    return told;
+}
+
 /* work: of a mean request, for replicas that say how many requests they take. */
 static void takers_open(
         struct takers *t, const struct plan *plan, bool decode, double work, struct arena *arena)
 {
     double *speed = ARENA_NEW(arena, double, plan->n_replicas);
-    bool known = true;
-    bool told = !decode;
-    for (int r = 0; r < plan->n_replicas; r++)
-        told = told
-               && (plan->replicas[r].role == ROLE_DECODE || plan->replicas[r].requests_per_s > 0);
+    double unit = route_speeds(speed, plan) && !decode ? work * 1e-9 : 1;
     *t = (struct takers){.replicas = ARENA_NEW(arena, int, plan->n_replicas)};
     for (int r = 0; r < plan->n_replicas; r++) {
         if ((plan->replicas[r].role == ROLE_DECODE) != decode)
             continue;
         t->replicas[t->n] = r;
-        speed[t->n] = told ? plan->replicas[r].requests_per_s * work * 1e-9
-                           : route_speed(&plan->replicas[r]);
-        known = known && speed[t->n] > 0;
-        t->n++;
+        speed[t->n++] = speed[r] * unit;
     }
-    for (int i = 0; !known && i < t->n; i++)
-        speed[i] = 0;
     t->router = router_open(speed, t->n);
 }
 

@@ -24,9 +24,13 @@ int router_pick(struct router *router, int64_t now_ns, double work);
 /* Tokens per nanosecond that a full replica decodes, or takes of prompts where that is all it does, by the plan's step
  * times; 0 when it has none. */
 double route_speed(const struct plan_replica *replica);
+/* By replica what its work is dealt by, speed[n_replicas]: route_speed; or, where all that take prompts say what comes to
+ * them (requests_per_s), that for these: then true. 0 for all that take prompts, or all that decode, when one of them has
+ * none. */
+bool route_speeds(double *speed, const struct plan *plan);
 /* A replica for every request among those that take prompts (mixed and prefill). The work of a request is its
- * tokens, prompt and output; the prompt's alone where prefill has a pool of its own. Where all of these replicas say
- * what comes to them (requests_per_s), that is their speed, for a mean request. out[requests->n]. */
+ * tokens, prompt and output; the prompt's alone where prefill has a pool of its own. Speeds in requests a second are
+ * those of a mean request. out[requests->n]. */
 void route_requests(int *out, const struct requests *requests, const struct plan *plan);
 /* A decode replica for every request with more than one output token that a prefill replica takes (route: as above);
  * -1 for the others. The work is its outputs. */

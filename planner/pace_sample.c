@@ -34,33 +34,23 @@ static bool alike(const struct plan_replica *a, const struct plan_replica *b)
     return same;
 }
 
-/* Fills sort_of by replica; returns how many sorts there are. */
-static int find_sorts(struct sort *sorts, int *sort_of, const struct plan *plan)
+/* Fills sort_of by replica; returns how many sorts there are. Unknown speeds are all alike. */
+static int find_sorts(
+        struct sort *sorts, int *sort_of, const struct plan *plan, struct arena *arena)
 {
+    double *speed = ARENA_NEW(arena, double, plan->n_replicas);
+    (void)route_speeds(speed, plan);
     int n = 0;
     for (int r = 0; r < plan->n_replicas; r++) {
         int s = 0;
         while (s < n && !alike(sorts[s].replica, &plan->replicas[r]))
             s++;
         if (s == n)
-            sorts[n++] = (struct sort){.replica = &plan->replicas[r],
-                    .take = 1,
-                    .speed = route_speed(&plan->replicas[r])};
+            sorts[n++] = (struct sort){
+                    .replica = &plan->replicas[r], .take = 1, .speed = speed[r] > 0 ? speed[r] : 1};
         sorts[s].count++;
         sort_of[r] = s;
     }
-    /* As in core/sched_route.c: those that take prompts by what they say comes to them, where all say it ... */
-    bool told = true;
-    for (int s = 0; s < n; s++)
-        told = told
-               && (sorts[s].replica->role == ROLE_DECODE || sorts[s].replica->requests_per_s > 0);
-    for (int s = 0; s < n && told; s++)
-        if (sorts[s].replica->role != ROLE_DECODE)
-            sorts[s].speed = sorts[s].replica->requests_per_s;
-    /* ... and where one speed is unknown none counts. */
-    for (int s = 0; s < n; s++)
-        for (int i = 0; i < n && !(sorts[s].speed > 0); i++)
-            sorts[i].speed = 1;
     return n;
 }
 
@@ -112,7 +102,7 @@ void pace_sample_of(struct pace_sample *out, const struct plan *plan, struct are
     int *seen = ARENA_NEW(arena, int, plan->n_replicas);
     double *weight = ARENA_NEW(arena, double, plan->n_replicas);
     double *speed = ARENA_NEW(arena, double, plan->n_replicas);
-    int n = find_sorts(sorts, sort_of, plan);
+    int n = find_sorts(sorts, sort_of, plan, arena);
     const struct speeds all = speeds_of(sorts, n, false);
     const struct speeds taken = take_prefills(sorts, n, &all);
     *out = (struct pace_sample){.plan = *plan, .whole = true, .like = like};
