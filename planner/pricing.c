@@ -39,6 +39,9 @@ struct pricing *pricing_open(const struct instance *in, struct err *err)
             &p->rest.by_work.time, &p->rest.by_cost.rest, &p->rest.by_cost.time};
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++)
         *rows[i] = ARENA_NEW(&p->arena, double, side);
+    double **staged[] = {&p->rest.staged_cost, &p->rest.by_work.staged, &p->rest.by_cost.staged};
+    for (size_t i = 0; i < sizeof staged / sizeof staged[0]; i++)
+        *staged[i] = ARENA_NEW(&p->arena, double, (int64_t)(hunt_most_stages(in) + 1) * side);
     int **ways[] = {&p->rest.by_work.next, &p->rest.by_work.way, &p->rest.by_cost.next,
             &p->rest.by_cost.way};
     for (size_t i = 0; i < sizeof ways / sizeof ways[0]; i++)
@@ -84,7 +87,8 @@ static double list_ways(struct hunt *h, bool every)
     memset(h->most_devices, 0, sizeof h->most_devices);
     for (int c = 0; c < in->n_configs; c++)
         for (int k = 0; k < in->n_kinds; k++) {
-            if (price_table_at(p->table, k, c, h->limits, 0, 1) == NULL)
+            if (price_table_at(p->table, k, c, h->limits, 0, 1) == NULL
+                    || in->configs[c].devices[k] > hunt_devices(h, k))
                 continue;
             struct way way = {.kind = k,
                     .config = c,
@@ -115,6 +119,8 @@ enum {
 static bool hunt_range(struct hunt *h, double from_us, double cap_us, int halvings)
 {
     struct rest *rest = &h->pricing->rest;
+    int n = h->n_stages;
+    int side = h->pricing->instance->n_layers + 1;
     h->from_us = from_us;
     h->cap_us = cap_us;
     rest->by_cost.cap_us = cap_us * h->in_flight;
@@ -123,7 +129,10 @@ static bool hunt_range(struct hunt *h, double from_us, double cap_us, int halvin
         most = h->served / from_us * (1 + 1e-9) + h->query->loss;
     most = fmin(most, hunt_allowed(h, from_us));
     double cost = hunt_weigh_cost(h, &rest->by_cost, most);
-    if (isinf(cost) || cost >= most)
+    if (isinf(cost) || cost >= most
+            || (n > 0
+                    && rest->by_cost.staged[(int64_t)n * side] - hunt_spent_on(&rest->by_cost)
+                               >= most))
         return true;
     int32_t best = h->best;
     double below = h->below;
@@ -235,7 +244,8 @@ static bool guess_way(const struct hunt *h, const struct way *way, double below,
                 trial_stages[s] = (struct pattern_stage){
                         way->kind, way->config, layers * s / n, layers * (s + 1) / n};
             struct pattern trial = {h->limits, together ? n : 1, n, trial_stages, 0, 0, 0, {0}};
-            if (!pattern_price(&trial, p->instance, p->table)
+            if ((int64_t)way->devices * n > hunt_devices(h, way->kind)
+                    || !pattern_price(&trial, p->instance, p->table)
                     || way->cost * n * trial.pace_us >= below
                     || way->cost * n > hunt_allowed(h, trial.pace_us))
                 continue;

@@ -40,9 +40,10 @@ struct pricing_query {
     const double *allowed;
     int n_allowed;
     double steps_per_rate;
-    double most_rate;    /* with all: higher rates are no better than this one; 0 = they are */
-    int64_t effort;      /* labels that may be spent; 0 = as many as it takes */
-    int64_t deadline_ns; /* of clock_now_ns; 0 = none */
+    const int64_t *devices; /* of each kind, at most what there are; NULL = all of them */
+    double most_rate;       /* with all: higher rates are no better than this one; 0 = they are */
+    int64_t effort;         /* labels that may be spent; 0 = as many as it takes */
+    int64_t deadline_ns;    /* of clock_now_ns; 0 = none */
 };
 
 struct pricing_answer {

@@ -52,8 +52,32 @@ static double find_weighed(struct hunt *h, struct weighed *out, bool by_work)
             }
         }
     }
-    double spent = out->multiplier > 0 ? out->multiplier * out->cap_us : 0;
-    return out->rest[0] - spent - out->extra_all;
+    return out->rest[0] - hunt_spent_on(out);
+}
+
+/* Least sums over pieces, of their cost or else their value, for every number of stages. */
+static void fill_staged(const struct hunt *h, double *staged, bool by_cost)
+{
+    struct pricing *p = h->pricing;
+    const int *shapes = price_table_shapes(p->table);
+    int last = p->instance->n_layers;
+    int side = last + 1;
+    for (int at = 0; at < side; at++)
+        staged[at] = at == last ? 0 : HUGE_VAL;
+    for (int n = 1; n <= h->n_stages; n++) {
+        const double *fewer = staged + (int64_t)(n - 1) * side;
+        double *row = staged + (int64_t)n * side;
+        row[last] = HUGE_VAL;
+        for (int first = 0; first < last; first++) {
+            double best = HUGE_VAL;
+            for (int end = first + 1; end <= last - (n - 1); end++) {
+                const struct piece_least *at =
+                        &p->least[price_table_shape(shapes, last, first, end)];
+                best = fmin(best, (by_cost ? at->cost : at->value) + fewer[end]);
+            }
+            row[first] = best;
+        }
+    }
 }
 
 enum {
@@ -72,7 +96,7 @@ double hunt_weigh_work(struct hunt *h, struct weighed *out, double enough)
     for (int i = 0; i < MULTIPLIERS && isfinite(best) && step > 0 && best < enough; i++) {
         bool over = out->time[0] > out->cap_us;
         if (!over && out->multiplier == 0)
-            return best;
+            break;
         if (over)
             lo = out->multiplier;
         else
@@ -88,6 +112,8 @@ double hunt_weigh_work(struct hunt *h, struct weighed *out, double enough)
         out->multiplier = best_at;
         find_weighed(h, out, true);
     }
+    if (best < enough)
+        fill_staged(h, out->staged, false);
     return best;
 }
 
@@ -107,7 +133,7 @@ static double excess(const struct hunt *h, const struct weighed *at, double *ove
     over[0] = isinf(at->cap_us) ? 0 : at->time[0] / at->cap_us - 1;
     double squares = over[0] > 0 || at->multiplier > 0 ? over[0] * over[0] : 0;
     for (int k = 0; k < in->n_kinds; k++) {
-        over[1 + k] = devices[k] / fmax(1, (double)h->pricing->instance->kinds[k].devices) - 1;
+        over[1 + k] = devices[k] / fmax(1, (double)hunt_devices(h, k)) - 1;
         if (over[1 + k] > 0 || at->extra[k] > 0)
             squares += over[1 + k] * over[1 + k];
     }
@@ -122,9 +148,9 @@ static void climb(const struct hunt *h, struct weighed *at, const double *over, 
         at->multiplier = fmax(0, at->multiplier + step * over[0] / at->cap_us);
     at->extra_all = 0;
     for (int k = 0; k < in->n_kinds; k++) {
-        double there = fmax(1, (double)h->pricing->instance->kinds[k].devices);
+        double there = fmax(1, (double)hunt_devices(h, k));
         at->extra[k] = fmax(0, at->extra[k] + step * over[1 + k] / there);
-        at->extra_all += at->extra[k] * (double)h->pricing->instance->kinds[k].devices;
+        at->extra_all += at->extra[k] * (double)hunt_devices(h, k);
     }
 }
 
@@ -139,8 +165,7 @@ double hunt_weigh_cost(struct hunt *h, struct weighed *out, double enough)
     double over[INSTANCE_KINDS + 1];
     for (int i = 0; i < CLIMBS && isfinite(best) && best < enough; i++) {
         double squares = excess(h, out, over);
-        double bound = out->rest[0] - out->extra_all
-                       - (out->multiplier > 0 ? out->multiplier * out->cap_us : 0);
+        double bound = out->rest[0] - hunt_spent_on(out);
         if (squares <= 0)
             break;
         climb(h, out, over, fmax(goal * 1.01 - bound, 0) / squares);
@@ -151,8 +176,10 @@ double hunt_weigh_cost(struct hunt *h, struct weighed *out, double enough)
         }
     }
     *out = best_at;
-    if (isfinite(best) && best < enough)
+    if (isfinite(best) && best < enough) {
         find_weighed(h, out, false);
+        fill_staged(h, out->staged, false);
+    }
     return best;
 }
 
@@ -192,6 +219,7 @@ bool hunt_find_rest(struct hunt *h)
             rest->busy[first] = fmin(rest->busy[first], at->busy + rest->busy[end]);
         }
     }
+    fill_staged(h, rest->staged_cost, true);
     return isfinite(rest->cost[0]);
 }
 

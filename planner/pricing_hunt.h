@@ -34,6 +34,7 @@ struct label {
 /* Least sums of (work or cost) + multiplier x time from each boundary on, and the time of that path. */
 struct weighed {
     double *rest, *time;
+    double *staged; /* rest, for so many stages and no others: [stages][boundary] */
     double multiplier;
     double cap_us; /* of the whole time */
     /* by_cost: what a device of each kind costs more, for budgets that bind; and the path's devices. */
@@ -44,6 +45,7 @@ struct weighed {
 /* What remains from each boundary on, at least. */
 struct rest {
     double *cost, *time, *busy; /* busy: stage times without hand-overs */
+    double *staged_cost;        /* cost, for so many stages and no others: [stages][boundary] */
     struct weighed by_work, by_cost;
 };
 
@@ -120,6 +122,13 @@ static inline bool hunt_arc_fits(const struct hunt *h, const struct instance_pri
     return price->most_in_flight >= h->in_flight && price->us <= h->cap_us;
 }
 
+/* Devices of a kind that a pattern may take. */
+static inline int64_t hunt_devices(const struct hunt *h, int kind)
+{
+    return h->query->devices != NULL ? h->query->devices[kind]
+                                     : h->pricing->instance->kinds[kind].devices;
+}
+
 /* What a pattern of at least this pace may weigh. */
 static inline double hunt_allowed(const struct hunt *h, double pace_us)
 {
@@ -132,6 +141,20 @@ static inline double hunt_allowed(const struct hunt *h, double pace_us)
 
 /* The slowest pace at which a pattern may weigh so much, HUGE_VAL = any; 0 = it may not. */
 double hunt_allowed_pace(const struct hunt *h, double cost);
+
+/* What multipliers take off a rest again: the time and the devices that there are. */
+static inline double hunt_spent_on(const struct weighed *at)
+{
+    return at->extra_all + (at->multiplier > 0 ? at->multiplier * at->cap_us : 0);
+}
+
+/* What rest is left at a boundary at least, for the stages that are left where their number is given. */
+static inline double hunt_rest(
+        const struct hunt *h, const double *rest, const double *staged, int stages, int at)
+{
+    int side = h->pricing->instance->n_layers + 1;
+    return h->n_stages > 0 ? staged[(int64_t)(h->n_stages - stages) * side + at] : rest[at];
+}
 
 /* Fill the rests of a hunt; the first two return what every pattern has at least, and end early where that
  * is `enough`. hunt_find_rest: false when no path is left. */

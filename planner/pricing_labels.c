@@ -61,7 +61,8 @@ static bool outdone(const struct hunt *h, const struct label *label, double rate
 static double priced_rest(const struct hunt *h, const struct label *label, int at)
 {
     const struct weighed *by_cost = &h->pricing->rest.by_cost;
-    double more = by_cost->rest[at] - by_cost->extra_all;
+    double more =
+            hunt_rest(h, by_cost->rest, by_cost->staged, label->n_stages, at) - by_cost->extra_all;
     if (by_cost->multiplier > 0)
         more += by_cost->multiplier * (least_sum(h, label) - by_cost->cap_us);
     for (int k = 0; by_cost->extra_all > 0 && k < h->pricing->instance->n_kinds; k++)
@@ -73,19 +74,17 @@ static double priced_rest(const struct hunt *h, const struct label *label, int a
 static bool hopeless(const struct hunt *h, const struct label *label, int at)
 {
     const struct rest *rest = &h->pricing->rest;
-    if (isinf(rest->cost[at]))
+    double more = hunt_rest(h, rest->cost, rest->staged_cost, label->n_stages, at);
+    if (isinf(more))
         return true;
     double pace = least_pace(h, label, at);
     if (pace > h->cap_us)
         return true;
     pace = fmax(pace, h->from_us);
-    double more = rest->cost[at];
-    double work = rest->by_work.rest[at];
+    double work = hunt_rest(h, rest->by_work.rest, rest->by_work.staged, label->n_stages, at);
     if (rest->by_work.multiplier > 0)
         work += rest->by_work.multiplier * (least_sum(h, label) - rest->by_work.cap_us);
     more = fmax(more, priced_rest(h, label, at));
-    if (h->n_stages > 0)
-        more = fmax(more, (h->n_stages - label->n_stages) * h->cheapest_cost);
     if (h->query->allowed != NULL
             && label->cost + fmax(more, work / h->cap_us) > hunt_allowed(h, pace))
         return true;
@@ -114,8 +113,7 @@ static bool spares_devices(const struct hunt *h, const struct label *a, const st
     for (int k = 0; k < in->n_kinds; k++)
         if (a->devices[k] > b->devices[k]
                 && (h->query->all
-                        || a->devices[k] + left * h->most_devices[k]
-                                   > h->pricing->instance->kinds[k].devices))
+                        || a->devices[k] + left * h->most_devices[k] > hunt_devices(h, k)))
             return false;
     return true;
 }
@@ -175,7 +173,7 @@ static bool too_many_devices(const struct hunt *h, const struct label *label, co
 {
     if (h->any_devices)
         return false;
-    int64_t there = h->pricing->instance->kinds[way->kind].devices;
+    int64_t there = hunt_devices(h, way->kind);
     int64_t taken = (int64_t)label->devices[way->kind] + way->devices;
     return taken > there || taken > UINT16_MAX;
 }
@@ -366,7 +364,7 @@ static bool scarce(const struct hunt *h, int stages)
 {
     for (int w = 0; w < h->n_ways; w++) {
         const struct way *way = &h->pricing->ways[w];
-        if (h->pricing->instance->kinds[way->kind].devices < (int64_t)stages * way->devices)
+        if (hunt_devices(h, way->kind) < (int64_t)stages * way->devices)
             return true;
     }
     return false;
