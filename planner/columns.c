@@ -117,6 +117,12 @@ static bool do_round(struct solver *s, double step, int *added, struct err *err)
     }
     proof.bound = farley(s, proof.weight, proof.least);
     tighten(s, &proof);
+    struct columns_cut cut = {0};
+    memcpy(cut.weight, proof.weight, sizeof cut.weight);
+    memcpy(cut.least, proof.least, sizeof cut.least);
+    for (int k = 0; k < s->instance->n_kinds; k++)
+        cut.within[k] = HUGE_VAL;
+    columns_add_cut(s, &cut);
     return true;
 }
 
@@ -193,7 +199,7 @@ static bool reach_demand(
     s->master.objective = INSTANCE_THROUGHPUT;
     bool ok = generate(s, err)
               && (!s->prices.feasible
-                      || (columns_round(s, whole, err)
+                      || (columns_round(s, whole, !columns_pooled(s), err)
                               && (s->bound < demand || whole->value >= demand
                                       || columns_close(s, whole, err))));
     *enough = ok && whole->known && whole->value >= demand;
@@ -235,7 +241,8 @@ bool columns_solve(struct columns_result *out, const struct instance *in,
         goto done;
     out->linear = s.bound;
     if (s.prices.feasible && !options->relax_only
-            && (!columns_round(&s, &whole, err) || !columns_close(&s, &whole, err)))
+            && (!columns_round(&s, &whole, !columns_pooled(&s), err)
+                    || !columns_close(&s, &whole, err)))
         goto done;
     report(&s, &whole);
     if (!out->feasible && !columns_late(&s) && out->bound <= 0)

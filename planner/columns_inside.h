@@ -19,6 +19,13 @@ struct columns_proof {
     double bound;
 };
 
+/* What the devices of a rest can do at most, by weights: whoever serves requests in a role takes at least so much
+ * for each. It holds for rests within these devices. */
+struct columns_cut {
+    double weight[INSTANCE_KINDS], within[INSTANCE_KINDS];
+    double least[ROLE_DECODE + 1]; /* 0 = nothing is known of the role */
+};
+
 struct solver {
     const struct instance *instance;
     const struct columns_options *options;
@@ -32,23 +39,45 @@ struct solver {
     double bound;               /* proof.bound, or what whole numbers add to it */
     bool pooled;                /* pools may matter, and are known: */
     struct pools pools;
+    struct columns_cut *cuts; /* of all rounds, and of rests (C22) */
+    int n_cuts;
 };
 
 bool columns_late(const struct solver *s);
 /* The gap that will do in the end. */
 double columns_enough(const struct solver *s);
 double columns_gap(const struct solver *s, double value, double bound);
+/* The value that a bound must come to so that the gap is no larger than that. */
+double columns_goal(const struct solver *s, double value);
 /* What devices are worth, at least a little each, and for INSTANCE_PRICE what they cost, too. */
 void columns_weights(double *weight, const struct solver *s);
 
-/* Whole numbers of replicas over the known patterns: rounded down and filled up, then the program. */
-MUST_CHECK bool columns_round(struct solver *s, struct master_whole *whole, struct err *err);
+/* Whole numbers of replicas over the known patterns: rounded down and filled up, then the program, to its end if its bound is
+ * wanted, too. */
+MUST_CHECK bool columns_round(
+        struct solver *s, struct master_whole *whole, bool prove, struct err *err);
 /* Closes the gap of whole numbers as far as is asked for; what is proven goes to s->bound. */
 MUST_CHECK bool columns_close(struct solver *s, struct master_whole *whole, struct err *err);
 
+/* Whether separate pools are possible: C19 to C22 are for them. */
+bool columns_pooled(const struct solver *s);
 /* s->pools for the weights of s->proof (C19). */
 void columns_find_pools(struct solver *s);
 /* The program knows all patterns of a role that matter, but for the slack. */
 void columns_list_pools(struct solver *s, int role, double slack_frac);
+
+void columns_add_cut(struct solver *s, const struct columns_cut *cut);
+/*
+ * C22: with all decode replicas that matter known, but for the slack, looks for solutions that serve *aim or more.
+ * The best one that was met is in *whole, and *aim what its gap needs if that is more. *proven: no solution serves more
+ * than *aim. Not proven: it was too much to look at.
+ */
+struct columns_split_ask {
+    double slack_frac;
+    bool whole_listed; /* all whole replicas that matter are known, too */
+    int looks;         /* for solutions only: rests that are rounded; 0 = all, for a proof */
+};
+MUST_CHECK bool columns_split(struct solver *s, struct master_whole *whole,
+        const struct columns_split_ask *ask, double *aim, bool *proven, struct err *err);
 
 #endif

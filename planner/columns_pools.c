@@ -25,6 +25,12 @@ static bool has_role(const struct instance *in, int role)
     return false;
 }
 
+bool columns_pooled(const struct solver *s)
+{
+    return s->master.objective == INSTANCE_THROUGHPUT && has_role(s->instance, ROLE_PREFILL)
+           && has_role(s->instance, ROLE_DECODE);
+}
+
 static double weight_of(const struct solver *s, const struct pattern *pattern)
 {
     double weight = 0;
@@ -77,8 +83,7 @@ static void add_whole(struct solver *s, double budget)
 void columns_find_pools(struct solver *s)
 {
     const struct instance *in = s->instance;
-    s->pooled = s->master.objective == INSTANCE_THROUGHPUT && has_role(in, ROLE_PREFILL)
-                && has_role(in, ROLE_DECODE) && isfinite(s->proof.bound);
+    s->pooled = columns_pooled(s) && isfinite(s->proof.bound);
     if (!s->pooled)
         return;
     double budget = 0;

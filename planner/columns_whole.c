@@ -12,10 +12,13 @@
 #include "planner/columns_inside.h"
 
 enum {
-    WIDENINGS = 4,       /* enumerations, each of four times the loss of the one before */
-    WHOLE_NODES = 20000, /* of the tree of one integer program */
-    EFFORT_ALL =
-            1000000 /* labels of one enumeration: a large cluster has more patterns than can help */
+    WIDENINGS = 4,        /* enumerations, each of four times the loss of the one before */
+    WHOLE_NODES = 20000,  /* of the tree of one integer program */
+    LOOK_NODES = 2000,    /* ... that looks for a solution only */
+    LOOKS = 40,           /* rests of decode replicas that are looked at for a solution only */
+    EFFORT_ALL = 1000000, /* labels of one enumeration */
+    EFFORT_CLOSE =
+            500000 /* ... where a larger gap is close enough: there are more patterns than can help */
 };
 
 bool columns_late(const struct solver *s)
@@ -75,7 +78,7 @@ static void fill_up(const struct solver *s, double *counts)
     }
 }
 
-bool columns_round(struct solver *s, struct master_whole *whole, struct err *err)
+bool columns_round(struct solver *s, struct master_whole *whole, bool prove, struct err *err)
 {
     bool price = s->master.objective == INSTANCE_PRICE;
     double *old = whole->counts;
@@ -98,7 +101,8 @@ bool columns_round(struct solver *s, struct master_whole *whole, struct err *err
     if (whole->known && s->options->export_lp == NULL
             && columns_gap(s, whole->value, s->bound) <= fmax(s->options->gap_frac, COLUMNS_FINEST))
         return true;
-    const struct master_limits limits = {s->options->gap_frac / 4, seconds, WHOLE_NODES};
+    const struct master_limits limits = {
+            s->options->gap_frac / 4, seconds, prove ? WHOLE_NODES : LOOK_NODES};
     return master_solve(whole, &s->master, &limits, err);
 }
 
@@ -159,7 +163,7 @@ static bool add_role(struct solver *s, int role, double value)
             .all = true,
             .loss = loss_of(s, value) / ratio,
             .slack_frac = slack_of(s),
-            .effort = EFFORT_ALL,
+            .effort = s->options->close_frac > 0 ? EFFORT_CLOSE : EFFORT_ALL,
             .known = s->master.items,
             .n_known = s->master.n,
             .deadline_ns = s->deadline_ns};
@@ -184,11 +188,17 @@ static bool add_role(struct solver *s, int role, double value)
     return answer.complete;
 }
 
-/* All roles; false when one was too many. */
-static bool add_all(struct solver *s, double value)
+/* What is known of pools again for another aim. */
+static void forget_lists(struct solver *s)
 {
     for (int role = 0; role <= ROLE_DECODE && s->pooled; role++)
         pools_line(&s->pools, role, s->pools.ratio[role], s->pools.one[role]);
+}
+
+/* All roles; false when one was too many. */
+static bool add_all(struct solver *s, double value)
+{
+    forget_lists(s);
     static const int order[] = {ROLE_PREFILL, ROLE_DECODE, ROLE_MIXED};
     for (int i = 0; i <= ROLE_DECODE; i++)
         if (!add_role(s, order[i], value))
@@ -196,11 +206,41 @@ static bool add_all(struct solver *s, double value)
     return true;
 }
 
-/* The value that a bound must come to so that the gap is no larger than asked for. */
-static double goal_of(const struct solver *s, double value)
+double columns_goal(const struct solver *s, double value)
 {
     double enough = columns_enough(s) * (1 - 1e-6);
     return s->master.objective == INSTANCE_PRICE ? value * (1 - enough) : value / (1 - enough);
+}
+
+enum split {
+    SPLIT_PROVEN,
+    SPLIT_OPEN,
+    SPLIT_TOO_MUCH /* not even decode replicas could be listed */
+};
+
+/* C22: decode replicas alone are listed. */
+static bool close_split(
+        struct solver *s, struct master_whole *whole, double aim, enum split *how, struct err *err)
+{
+    *how = SPLIT_TOO_MUCH;
+    forget_lists(s);
+    bool decode = add_role(s, ROLE_DECODE, aim);
+    struct columns_split_ask ask = {.slack_frac = slack_of(s), .looks = LOOKS};
+    ask.whole_listed = decode && add_role(s, ROLE_MIXED, aim);
+    bool proven;
+    double goal = columns_goal(s, whole->value);
+    if (!columns_split(s, whole, &ask, &goal, &proven, err))
+        return false;
+    ask.looks = 0;
+    aim = fmax(aim, goal);
+    if (decode) {
+        if (!columns_split(s, whole, &ask, &aim, &proven, err))
+            return false;
+        if (proven)
+            s->bound = fmin(s->bound, fmax(aim, whole->value));
+        *how = proven ? SPLIT_PROVEN : SPLIT_OPEN;
+    }
+    return *how == SPLIT_OPEN || columns_round(s, whole, false, err);
 }
 
 /* Every pattern that a solution better than `aim` may hold, and the program over them: its bound holds for all
@@ -210,7 +250,7 @@ static bool close_to(
 {
     bool price = s->master.objective == INSTANCE_PRICE;
     *all = add_all(s, aim);
-    if (!columns_round(s, whole, err))
+    if (!columns_round(s, whole, true, err))
         return false;
     if (!*all)
         return true;
@@ -230,9 +270,17 @@ bool columns_close(struct solver *s, struct master_whole *whole, struct err *err
     for (int share = 1 << 2 * (WIDENINGS - 1); share > 0; share /= 4) {
         if (!whole->known || columns_late(s) || columns_gap(s, whole->value, s->bound) <= enough)
             return true;
-        double goal = goal_of(s, whole->value);
+        double goal = columns_goal(s, whole->value);
+        double aim = s->bound + (goal - s->bound) / share;
+        enum split how = SPLIT_OPEN;
+        if (s->pooled && !close_split(s, whole, aim, &how, err))
+            return false;
+        if (how == SPLIT_TOO_MUCH)
+            return true;
+        if (how == SPLIT_PROVEN)
+            continue;
         bool all;
-        if (!close_to(s, whole, s->bound + (goal - s->bound) / share, &all, err))
+        if (!close_to(s, whole, aim, &all, err))
             return false;
         if (!all)
             return true;
