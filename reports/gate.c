@@ -19,7 +19,8 @@ const struct gate_rule gate_rule_default = {.name = "default",
         .alpha = 0.02,
         .pass_alpha = 0.05,
         .first = 5,
-        .most = 16,
+        .most = 48,
+        .each = 16,
         .higher_is_better = true};
 const struct gate_rule gate_rule_short = {.name = "short",
         .shift_frac = 0.05,
@@ -27,6 +28,7 @@ const struct gate_rule gate_rule_short = {.name = "short",
         .pass_alpha = 0.05,
         .first = 3,
         .most = 6,
+        .each = 6,
         .higher_is_better = true};
 
 static int compare_double(const void *a, const void *b)
@@ -215,6 +217,13 @@ static void decide(struct gate_state *state, const struct gate_rule *rule)
     }
 }
 
+static bool looks(const struct gate_rule *rule, int pairs)
+{
+    if (pairs <= rule->each)
+        return pairs >= rule->first;
+    return pairs >= rule->most || (pairs - rule->each) % GATE_APART == 0;
+}
+
 enum gate_verdict gate_add(
         struct gate_state *state, const struct gate_rule *rule, int side, double value)
 {
@@ -225,7 +234,7 @@ enum gate_verdict gate_add(
     if (*count < GATE_MOST)
         values[(*count)++] = value;
     state->n_total++;
-    if (state->n_a != state->n_b || state->n_a < rule->first)
+    if (state->n_a != state->n_b || !looks(rule, state->n_a))
         return GATE_MORE;
     const bool last = state->n_a >= rule->most;
     judge(state, rule, last);

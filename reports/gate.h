@@ -13,7 +13,8 @@
 
 #include "core/err.h"
 
-#define GATE_MOST 64 /* runs of one side in one round */
+#define GATE_APART 4  /* looks cost chances of a false alarm, and time */
+#define GATE_MOST  64 /* runs of one side in one round */
 
 enum gate_verdict {
     GATE_PASS,
@@ -28,7 +29,8 @@ struct gate_rule {
     double shift_frac; /* smallest slow-down that matters, 0.02 */
     double alpha;      /* of one look, for calling it slow */
     double pass_alpha; /* of one look, for ruling a slow-down of shift_frac out */
-    int first, most;   /* pairs per round: looks from first up to most */
+    int first, most;   /* pairs per round: looks from first up to most ... */
+    int each;          /* ... after each pair up to this one, after every GATE_APART pairs then */
     bool higher_is_better;
 };
 extern const struct gate_rule gate_rule_default, gate_rule_short;

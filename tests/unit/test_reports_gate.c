@@ -185,13 +185,26 @@ static void test_slow_down_is_found(void **unused)
     }
 }
 
+static void test_noise_takes_more_runs(void **unused)
+{
+    (void)unused;
+    /* With 5 % of noise per run most answers need more than 16 pairs, and most get one. */
+    const struct rates rates = simulate(&gate_rule_default, 0, 0.05, 200);
+    assert_true(rates.verdicts[GATE_REGRESSION] <= 2);
+    assert_true(rates.verdicts[GATE_PASS] >= 120);
+    /* Nor does a candidate that is much slower get away with luck in one of the looks. */
+    const struct rates slower = simulate(&gate_rule_default, 0.05, 0.05, 200);
+    assert_true(slower.verdicts[GATE_PASS] <= 10);
+    assert_true(slower.verdicts[GATE_REGRESSION] >= 160);
+}
+
 static void test_noise_is_called_inconclusive(void **unused)
 {
     (void)unused;
-    /* With 8 % of noise per run a 2 % threshold cannot be seen in 32 runs. */
-    const struct rates rates = simulate(&gate_rule_default, 0, 0.08, 500);
-    assert_true(rates.verdicts[GATE_REGRESSION] <= 5);
-    assert_true(rates.verdicts[GATE_INCONCLUSIVE] >= 200);
+    /* With 20 % a 2 % threshold cannot be seen in 96 runs. */
+    const struct rates rates = simulate(&gate_rule_default, 0, 0.20, 100);
+    assert_true(rates.verdicts[GATE_REGRESSION] <= 2);
+    assert_true(rates.verdicts[GATE_INCONCLUSIVE] >= 60);
 }
 
 static void test_lower_is_better(void **unused)
@@ -221,6 +234,7 @@ int main(void)
             cmocka_unit_test(test_order_is_abba),
             cmocka_unit_test(test_unchanged_is_flagged_in_few_trials),
             cmocka_unit_test(test_slow_down_is_found),
+            cmocka_unit_test(test_noise_takes_more_runs),
             cmocka_unit_test(test_noise_is_called_inconclusive),
             cmocka_unit_test(test_lower_is_better),
     };
