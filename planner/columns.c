@@ -41,6 +41,16 @@ void columns_weights(double *weight, const struct solver *s)
         weight[k] = fmax(weight[k], least);
 }
 
+int columns_ask(struct pricing_answer *out, struct solver *s, const struct pricing_query *query)
+{
+    pricing_run(out, s->pricing, query, s->arena);
+    s->out->labels += out->labels;
+    int added = 0;
+    for (int i = 0; i < out->n; i++)
+        added += master_add(&s->master, &out->items[i]);
+    return added;
+}
+
 /* Patterns of a role with a ratio below; the least ratio of the role, at least. Returns how many are new. */
 static int add_priced(struct solver *s, const double *weight, int role, double below, double *least)
 {
@@ -50,12 +60,8 @@ static int add_priced(struct solver *s, const double *weight, int role, double b
             .spread = 1.05,
             .deadline_ns = s->deadline_ns};
     struct pricing_answer answer;
-    pricing_run(&answer, s->pricing, &query, s->arena);
-    s->out->labels += answer.labels;
+    int added = columns_ask(&answer, s, &query);
     *least = answer.least;
-    int added = 0;
-    for (int i = 0; i < answer.n; i++)
-        added += master_add(&s->master, &answer.items[i]);
     return added;
 }
 

@@ -66,6 +66,9 @@ void columns_find_pools(struct solver *s);
 /* The program knows all patterns of a role that matter, but for the slack. */
 void columns_list_pools(struct solver *s, int role, double slack_frac);
 
+/* Runs a query; its patterns join the program. Returns how many are new. */
+int columns_ask(struct pricing_answer *out, struct solver *s, const struct pricing_query *query);
+
 void columns_add_cut(struct solver *s, const struct columns_cut *cut);
 /*
  * C22: with all decode replicas that matter known, but for the slack, looks for solutions that serve *aim or more.

@@ -65,10 +65,7 @@ static double least_ratio(struct solver *s, int role, double most)
             .steps_per_rate = 1,
             .deadline_ns = s->deadline_ns};
     struct pricing_answer answer;
-    pricing_run(&answer, s->pricing, &query, s->arena);
-    s->out->labels += answer.labels;
-    for (int i = 0; i < answer.n; i++)
-        master_add(&s->master, &answer.items[i]);
+    (void)columns_ask(&answer, s, &query);
     return answer.least;
 }
 

@@ -166,12 +166,8 @@ static int price_role(struct columns_cut *cut, const struct split *sp, int role,
             .devices = there,
             .deadline_ns = s->deadline_ns};
     struct pricing_answer answer;
-    pricing_run(&answer, s->pricing, &query, s->arena);
-    s->out->labels += answer.labels;
+    int added = columns_ask(&answer, s, &query);
     cut->least[role] = answer.least;
-    int added = 0;
-    for (int i = 0; i < answer.n; i++)
-        added += master_add(&s->master, &answer.items[i]);
     return added;
 }
 
@@ -289,10 +285,7 @@ static bool list_role(const struct split *sp, const struct columns_cut *cut,
             .devices = there,
             .deadline_ns = s->deadline_ns};
     struct pricing_answer answer;
-    pricing_run(&answer, s->pricing, &query, s->arena);
-    s->out->labels += answer.labels;
-    for (int i = 0; i < answer.n; i++)
-        master_add(&s->master, &answer.items[i]);
+    (void)columns_ask(&answer, s, &query);
     return answer.complete;
 }
 
