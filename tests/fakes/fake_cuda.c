@@ -190,11 +190,11 @@ static void prefer(struct cuda_context *context, const struct algorithm *algorit
     fake_told[fake_n_told++ % 8] = *algorithm;
 }
 
-/* As many as ops have run, of shapes with one row more each. */
+/* As many as ops have run, of shapes with one row more each; an engine knows hundreds of shapes, not millions. */
 static bool timed(struct cuda_context *context, int i, struct algorithm *out)
 {
     *out = (struct algorithm){.shape = {.m = i + 1}, .bytes = {(unsigned char)(i + 1)}, .us = 2};
-    return i < context->runs;
+    return i < 100 && i < context->runs;
 }
 
 const struct cuda_module shardwright_cuda = {
