@@ -41,8 +41,8 @@ static bool store_again(struct profile_sink *sink, const struct profile_point *p
     bool ok = profile_store_samples(&old, &n, sink->db, sink->device, &point->op, &arena, err);
     if (ok) {
         merge(&merged, &samples, old, (int)n, &arena);
-        ok = profile_store_add(
-                &added, sink->db, sink->provenance, sink->device, &merged, samples, true, err);
+        ok = profile_store_add(&added, sink->db, sink->provenance, sink->device, &merged, samples,
+                STORE_REPLACE, err);
     }
     if (ok)
         profile_guide_add(sink->guide, &merged);
@@ -57,8 +57,8 @@ bool profile_sink_point(
     bool added;
     if (sink->guide)
         return store_again(sink, point, samples, err);
-    return profile_store_add(
-            &added, sink->db, sink->provenance, sink->device, point, samples, false, err);
+    return profile_store_add(&added, sink->db, sink->provenance, sink->device, point, samples,
+            point->looks > 1 ? STORE_REPLACE_OWN : STORE_KEEP, err);
 }
 
 bool profile_sink_ceilings(

@@ -101,18 +101,21 @@ static bool insert_point(struct db *db, int64_t device, int64_t provenance,
 
 /* NOLINTNEXTLINE(readability-function-size): what a point is, whose it is, and what to do with it */
 bool profile_store_add(bool *added, struct db *db, int64_t provenance, const char *device,
-        const struct profile_point *point, const double *samples, bool replace, struct err *err)
+        const struct profile_point *point, const double *samples, enum store_existing existing,
+        struct err *err)
 {
-    int64_t device_row = 0, id = 0;
+    int64_t device_row = 0, id = 0, gone = 0;
 
     *added = false;
     if (!sql_begin(db, err))
         return false;
     bool ok = device_id(&device_row, db, device, true, err)
               && find_point(&id, db, device_row, &point->op, err);
-    if (ok && id != 0 && replace)
-        ok = sql_run(db, "DELETE FROM op_point WHERE id=?1", VALUES(V_INT(id)), err);
-    *added = ok && (id == 0 || replace);
+    if (ok && id != 0 && existing != STORE_KEEP)
+        ok = sql_find(&gone, db, "op_point", "WHERE id=?1 AND (?2 OR provenance=?3)",
+                     VALUES(V_INT(id), V_INT(existing == STORE_REPLACE), V_INT(provenance)), err)
+             && sql_run(db, "DELETE FROM op_point WHERE id=?1", VALUES(V_INT(gone)), err);
+    *added = ok && id == gone;
     if (*added)
         ok = insert_point(db, device_row, provenance, point, samples, err);
     ok = sql_finish(db, ok, err);

@@ -12,10 +12,16 @@ MUST_CHECK bool provenance_store(
 /* NULL fields where nothing is known. */
 MUST_CHECK bool provenance_read(
         struct provenance *out, struct db *db, int64_t id, struct arena *arena, struct err *err);
-/* Key = device kind + op. An existing key is kept unless replace; *added tells. samples may be NULL. */
+/* What becomes of a point whose key is there. */
+enum store_existing {
+    STORE_KEEP,
+    STORE_REPLACE,
+    STORE_REPLACE_OWN /* one of the same provenance is replaced, another one is kept */
+};
+/* Key = device kind + op; *added tells whether the point is stored now. samples may be NULL. */
 MUST_CHECK bool profile_store_add(bool *added, struct db *db, int64_t provenance,
-        const char *device, const struct profile_point *point, const double *samples, bool replace,
-        struct err *err);
+        const char *device, const struct profile_point *point, const double *samples,
+        enum store_existing existing, struct err *err);
 /* Everything measured on a device kind, checksums verified, finished (sorted). The peaks are those of one
  * thread with the most ranks busy. A device kind nobody measured gives an empty profile. */
 MUST_CHECK bool profile_store_read(struct profile *out, struct db *db, const char *device,

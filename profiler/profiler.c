@@ -6,6 +6,7 @@
 
 #include "core/clock.h"
 #include "core/log.h"
+#include "profiler/looks.h"
 #include "profiler/points.h"
 #include "profiler/record.h"
 #include "profiler/session.h"
@@ -27,6 +28,9 @@ struct work {
     const struct points *points;
     const struct want *const *wants; /* to do */
     int64_t n;
+    struct looked *looked; /* of each of them */
+    int looks;             /* at each */
+    struct arena *arena;
     const struct profile_request *request;
     const struct measure_sink *sink;
     struct recording recording;
@@ -39,14 +43,14 @@ static double seconds_since(int64_t begin_ns)
     return (double)(clock_now_ns() - begin_ns) * 1e-9;
 }
 
-static double point_estimate_s(const struct op *op, double point_budget_s)
+static double point_estimate_s(const struct op *op, double point_budget_s, int looks)
 {
     const double fill_bytes_per_s = 2e9;
     double once = points_typical_s(op), samples = 14 * once;
-    double cap = fmax(point_budget_s, 5 * once);
+    double cap = fmax(point_budget_s / looks, 5 * once);
     double setup =
             op_is_collective(op->kind) ? 0 : (double)session_case_bytes(op) / fill_bytes_per_s;
-    return overhead_s + setup + fmin(fmax(samples, 1e-3), cap);
+    return looks * (overhead_s + setup + fmin(fmax(samples, 1e-3), cap));
 }
 
 /* Keeps the highest rates of each layout. Only products count: other ops live in caches. */
@@ -92,37 +96,59 @@ static void plan_work(struct work *work, const struct points *points, struct are
         }
         todo[work->n++] = &points->items[i];
         work->summary->estimate_s +=
-                point_estimate_s(&points->items[i].op, work->request->point_budget_s);
+                point_estimate_s(&points->items[i].op, work->request->point_budget_s, work->looks);
     }
     work->wants = todo;
+    work->looked = ARENA_NEW(arena, struct looked, work->n + 1);
     if (work->request->budget_s > 0)
         work->summary->estimate_s = fmin(work->summary->estimate_s, work->request->budget_s);
 }
 
-/* What the point may take, so that the last ones get their turn too. */
-static struct trial_limits limits_for(const struct work *work, int64_t i)
+/* What a look at the point may take, so that the last ones and the looks to come get their turn too. */
+static struct trial_limits limits_for(const struct work *work, int look, int64_t i)
 {
     struct trial_limits limits = trial_limits_default;
     const struct profile_request *request = work->request;
 
-    limits.budget_s = request->point_budget_s;
+    limits.budget_s = request->point_budget_s / work->looks;
+    limits.max_samples /= work->looks;
     if (request->budget_s > 0) {
         double left = request->budget_s - seconds_since(work->begin_ns);
-        double share = share_factor * left / (double)(work->n - i) - overhead_s;
+        double points = (double)(work->looks - look) * (double)work->n - (double)i;
+        double share = share_factor * left / points - overhead_s;
         limits.budget_s = fmin(limits.budget_s, fmax(share, 1e-3));
     }
     return limits;
 }
 
-static bool deliver(struct work *work, const struct trial_result *result, struct err *err)
+static bool deliver(struct work *work, const struct profile_point *point, const double *samples,
+        struct err *err)
+{
+    return !work->sink->point || work->sink->point(work->sink->self, point, samples, err);
+}
+
+/* The first look at an op of the list, or what request->next asked for. */
+static bool take(struct work *work, const struct trial_result *result, struct err *err)
 {
     work->summary->measured++;
     work->summary->disturbed += result->disturbed;
-    learn_ceiling(work->summary, &result->point);
     if (work->request->record)
         record_add(&work->recording, &result->point, result->samples);
-    return !work->sink->point
-           || work->sink->point(work->sink->self, &result->point, result->samples, err);
+    return deliver(work, &result->point, result->samples, err);
+}
+
+/* A look at the i-th op, with all that is known from the ones before. */
+static bool take_look(
+        struct work *work, int64_t i, const struct trial_result *result, struct err *err)
+{
+    struct looked *looked = &work->looked[i];
+    bool first = looked->point.looks == 0, was = looked->disturbed;
+
+    looks_add(looked, result, work->arena);
+    if (first)
+        return take(work, result, err);
+    work->summary->disturbed += looked->disturbed - was;
+    return deliver(work, &looked->point, looked->samples, err);
 }
 
 static void log_point(const struct trial_result *result, enum source_answer answer, double took_s)
@@ -136,41 +162,62 @@ static void log_point(const struct trial_result *result, enum source_answer answ
         log_line(LOG_DEBUG, "%s: left out", op_show(text, &p->op));
 }
 
+/* i: of the list; -1 = an op that request->next asked for. */
 static bool measure_one(struct work *work, const struct source *source, const struct op *op,
-        const struct trial_limits *limits, struct err *err)
+        int64_t i, const struct trial_limits *limits, struct err *err)
 {
     struct arena arena = {0};
     struct trial_result result;
+    bool again = i >= 0 && work->looked[i].point.looks > 0;
     int64_t begin_ns = clock_now_ns();
     enum source_answer answer = trial_run(&result, source, op, limits, &arena, err);
-    bool ok = answer == SOURCE_SKIP || (answer == SOURCE_OK && deliver(work, &result, err));
+    bool ok = answer == SOURCE_SKIP;
+    if (answer == SOURCE_OK) {
+        learn_ceiling(work->summary, &result.point);
+        ok = i >= 0 ? take_look(work, i, &result, err) : take(work, &result, err);
+    }
     if (ok) /* after it was delivered: what is said to be measured is stored */
         log_point(&result, answer, seconds_since(begin_ns));
-    work->summary->skipped += answer == SOURCE_SKIP;
+    work->summary->skipped += answer == SOURCE_SKIP && !again;
     arena_free(&arena);
     return ok;
 }
 
-static bool measure_all(struct work *work, const struct source *source, struct err *err)
+/* One look at every op of the list; *spent: the budget ended it. */
+static bool look_at_all(
+        bool *spent, struct work *work, const struct source *source, int look, struct err *err)
 {
     double budget_s = work->request->budget_s * (work->request->next ? before_guide : 1);
+    int64_t all = work->n * work->looks;
 
     for (int64_t i = 0; i < work->n; i++) {
-        struct trial_limits limits = limits_for(work, i);
+        struct trial_limits limits = limits_for(work, look, i);
         double spent_s = seconds_since(work->begin_ns);
+        int64_t done = look * work->n + i;
 
         if (budget_s > 0 && spent_s >= budget_s) {
-            work->summary->left += work->n - i;
+            work->summary->left += look == 0 ? work->n - i : 0;
+            *spent = true;
             return true;
         }
-        double eta_s =
-                i > 0 ? spent_s / (double)i * (double)(work->n - i) : work->summary->estimate_s;
+        double eta_s = done > 0 ? spent_s / (double)done * (double)(all - done)
+                                : work->summary->estimate_s;
         if (budget_s > 0)
             eta_s = fmin(eta_s, budget_s - spent_s);
-        log_progress("measuring", i, work->n, eta_s);
-        if (!measure_one(work, source, &work->wants[i]->op, &limits, err))
+        log_progress(look == 0 ? "measuring" : "measuring again", done, all, eta_s);
+        if ((look == 0 || work->looked[i].point.looks > 0)
+                && !measure_one(work, source, &work->wants[i]->op, i, &limits, err))
             return false;
     }
+    return true;
+}
+
+static bool measure_all(struct work *work, const struct source *source, struct err *err)
+{
+    bool spent = false;
+    for (int look = 0; look < work->looks && !spent; look++)
+        if (!look_at_all(&spent, work, source, look, err))
+            return false;
     return true;
 }
 
@@ -194,7 +241,7 @@ static bool measure_guided(struct work *work, const struct source *source, struc
             log_progress("measuring where it matters", work->summary->guided,
                     work->summary->guided + n - i,
                     request->budget_s > 0 ? request->budget_s - spent_s : 0);
-            if (!measure_one(work, source, &ops[i], &limits, err))
+            if (!measure_one(work, source, &ops[i], -1, &limits, err))
                 return false;
             work->summary->guided++;
         }
@@ -233,7 +280,14 @@ bool profiler_run(struct profile_summary *summary, const struct profile_request 
     struct profiler_target *targets;
     if (!filled.target && profiler_targets(&targets, filled.cluster, false, &arena) > 0)
         filled.target = &targets[0];
-    struct work work = {.points = &points, .request = &filled, .sink = sink, .summary = summary};
+    /* A recording is one look, and a guide looks again where that matters. */
+    int looks = filled.record || filled.replay || filled.next ? 1 : LOOKS;
+    struct work work = {.points = &points,
+            .request = &filled,
+            .sink = sink,
+            .summary = summary,
+            .looks = looks,
+            .arena = &arena};
     bool leads = ranks_rank(ranks) == 0;
 
     *summary = (struct profile_summary){0};

@@ -83,7 +83,7 @@ enum source_answer trial_run(struct trial_result *out, const struct source *sour
     const char *stop = NULL;
 
     *out = (struct trial_result){
-            .point = {.op = *op, .cold = source->cold, .source = COST_MEASURED}};
+            .point = {.op = *op, .looks = 1, .cold = source->cold, .source = COST_MEASURED}};
     enum source_answer answer = source->begin(source->self, op, err);
     if (answer != SOURCE_OK)
         return answer;

@@ -30,10 +30,11 @@ enum cost_class cost_class_of(double us);
 
 struct profile_point {
     struct op op;
-    double cost_us;      /* median over samples of the slowest rank */
-    double lo_us, hi_us; /* 95 % interval of the median */
+    double cost_us;      /* median over samples of the slowest rank; of several looks their mean */
+    double lo_us, hi_us; /* 95 % interval of the median; of several looks, all of theirs */
     double min_us, q1_us, q3_us, p99_us, mad_us;
     int32_t samples;
+    int32_t looks;           /* times that it was measured, apart from each other; not stored */
     bool cold;               /* operands rotated through more memory than the last-level cache */
     enum cost_source source; /* measured or imported */
     const char *stop;        /* why sampling stopped: "interval", "noise", "budget" */

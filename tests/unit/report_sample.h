@@ -237,7 +237,7 @@ static void add_point(struct db *db, int64_t provenance, struct op op, double us
             .source = COST_MEASURED,
             .stop = "interval"};
     bool added = false;
-    must(profile_store_add(&added, db, provenance, "cpu", &point, NULL, false, err), err);
+    must(profile_store_add(&added, db, provenance, "cpu", &point, NULL, STORE_KEEP, err), err);
 }
 
 static void add_costs(struct db *db, int64_t provenance, struct err *err)

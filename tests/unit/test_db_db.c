@@ -92,7 +92,7 @@ static void fill(struct fixture *f, const char *path, int64_t first, int64_t n)
     assert_true(provenance_store(&id, db, &who, &f->err));
     for (int64_t m = first; m < first + n; m++) {
         struct profile_point point = point_of(m);
-        assert_true(profile_store_add(&added, db, id, "cpu", &point, samples, false, &f->err));
+        assert_true(profile_store_add(&added, db, id, "cpu", &point, samples, STORE_KEEP, &f->err));
     }
     db_close(db);
 }
@@ -400,12 +400,12 @@ static void says_busy(void **state)
     struct db *db = db_open(f->path, DB_WRITE, &f->err);
     assert_non_null(db);
     db_set_timeout(db, 1);
-    assert_false(profile_store_add(&added, db, 1, "cpu", &point, NULL, false, &f->err));
+    assert_false(profile_store_add(&added, db, 1, "cpu", &point, NULL, STORE_KEEP, &f->err));
     assert_int_equal(f->err.kind, ERR_BUSY);
     assert_false(added);
     assert_int_equal(sqlite3_exec(other, "ROLLBACK", NULL, NULL, NULL), SQLITE_OK);
     f->err = (struct err){0};
-    assert_true(profile_store_add(&added, db, 1, "cpu", &point, NULL, false, &f->err));
+    assert_true(profile_store_add(&added, db, 1, "cpu", &point, NULL, STORE_KEEP, &f->err));
     assert_true(added);
     db_close(db);
     sqlite3_close(other);
@@ -425,7 +425,7 @@ static void full_disk_leaves_nothing_half(void **state)
             sqlite3_exec(db->handle, "PRAGMA max_page_count = 40", NULL, NULL, NULL), SQLITE_OK);
     for (; added && m < 10000; m++) {
         struct profile_point point = point_of(m);
-        if (!profile_store_add(&added, db, 1, "cpu", &point, NULL, false, &f->err))
+        if (!profile_store_add(&added, db, 1, "cpu", &point, NULL, STORE_KEEP, &f->err))
             break;
     }
     assert_false(added);

@@ -57,15 +57,15 @@ static struct profile_point point_of(enum op_kind kind, int64_t d0, double cost)
             .stop = "noise"};
 }
 
-static void add(
-        const struct profile_point *point, const double *samples, bool replace, bool expected)
+static void add(const struct profile_point *point, const double *samples,
+        enum store_existing existing, bool expected)
 {
     struct provenance who = {.host = "h", .wall_s = 5, .cores = 2};
     int64_t id;
     bool added;
     assert_true(provenance_store(&id, db, &who, &err));
     assert_int_equal(id, 1); /* the same every time */
-    assert_true(profile_store_add(&added, db, id, "cpu", point, samples, replace, &err));
+    assert_true(profile_store_add(&added, db, id, "cpu", point, samples, existing, &err));
     assert_int_equal(added, expected);
 }
 
@@ -78,7 +78,7 @@ static void every_field_comes_back(void **state)
     int64_t n;
     (void)state;
 
-    add(&in, samples, false, true);
+    add(&in, samples, STORE_KEEP, true);
     assert_true(profile_store_read(&profile, db, "cpu", &arena, &err));
     assert_int_equal(profile.n, 1);
     assert_string_equal(profile.device, "cpu");
@@ -103,15 +103,38 @@ static void keeps_the_first_unless_told_to_replace(void **state)
     struct profile profile;
     (void)state;
 
-    add(&first, NULL, false, true);
-    add(&second, NULL, false, false);
+    add(&first, NULL, STORE_KEEP, true);
+    add(&second, NULL, STORE_KEEP, false);
     assert_true(profile_store_read(&profile, db, "cpu", &arena, &err));
     assert_int_equal(profile.n, 1);
     assert_true(profile.points[0].cost_us == 10);
-    add(&second, NULL, true, true);
+    add(&second, NULL, STORE_REPLACE, true);
     assert_true(profile_store_read(&profile, db, "cpu", &arena, &err));
     assert_int_equal(profile.n, 1);
     assert_true(profile.points[0].cost_us == 20);
+}
+
+static void further_looks_replace_what_is_their_own(void **state)
+{
+    struct profile_point first = point_of(OP_GEMM, 8, 10), second = point_of(OP_GEMM, 8, 20);
+    struct profile_point other = point_of(OP_GEMM, 16, 30);
+    struct profile profile;
+    bool added;
+    (void)state;
+
+    add(&first, NULL, STORE_REPLACE_OWN, true);
+    add(&second, NULL, STORE_REPLACE_OWN, true);
+    struct provenance somebody = {.host = "other", .wall_s = 5, .cores = 2};
+    int64_t id;
+    assert_true(provenance_store(&id, db, &somebody, &err));
+    assert_true(profile_store_add(&added, db, id, "cpu", &first, NULL, STORE_REPLACE_OWN, &err));
+    assert_false(added);
+    assert_true(profile_store_add(&added, db, id, "cpu", &other, NULL, STORE_REPLACE_OWN, &err));
+    assert_true(added);
+    assert_true(profile_store_read(&profile, db, "cpu", &arena, &err));
+    assert_int_equal(profile.n, 2);
+    assert_true(profile_find(&profile, &first.op)->cost_us == 20);
+    assert_true(profile_find(&profile, &other.op)->cost_us == 30);
 }
 
 static void every_key_field_tells_points_apart(void **state)
@@ -120,20 +143,20 @@ static void every_key_field_tells_points_apart(void **state)
     struct profile profile;
     (void)state;
 
-    add(&point, NULL, false, true);
+    add(&point, NULL, STORE_KEEP, true);
     point.op.kind = OP_LM_HEAD;
-    add(&point, NULL, false, true);
+    add(&point, NULL, STORE_KEEP, true);
     point.op.dtype = DTYPE_BF16;
-    add(&point, NULL, false, true);
+    add(&point, NULL, STORE_KEEP, true);
     point.op.degree++;
-    add(&point, NULL, false, true);
+    add(&point, NULL, STORE_KEEP, true);
     point.op.busy++;
-    add(&point, NULL, false, true);
+    add(&point, NULL, STORE_KEEP, true);
     for (int d = 0; d < OP_DIMS; d++) {
         point.op.dim[d]++;
-        add(&point, NULL, false, true);
+        add(&point, NULL, STORE_KEEP, true);
     }
-    add(&point, NULL, false, false);
+    add(&point, NULL, STORE_KEEP, false);
     assert_true(profile_store_read(&profile, db, "cpu", &arena, &err));
     assert_int_equal(profile.n, 5 + OP_DIMS);
     for (int64_t i = 1; i < profile.n; i++)
@@ -149,8 +172,8 @@ static void devices_are_kept_apart(void **state)
     int n;
     (void)state;
 
-    add(&point, NULL, false, true);
-    assert_true(profile_store_add(&added, db, 1, "big", &point, NULL, false, &err));
+    add(&point, NULL, STORE_KEEP, true);
+    assert_true(profile_store_add(&added, db, 1, "big", &point, NULL, STORE_KEEP, &err));
     assert_true(added);
     assert_true(profile_store_devices(&names, &n, db, &arena, &err));
     assert_int_equal(n, 2);
@@ -168,7 +191,7 @@ static void ceiling_of_most_busy_ranks_stands_in_the_profile(void **state)
     int n;
     (void)state;
 
-    add(&point, NULL, false, true);
+    add(&point, NULL, STORE_KEEP, true);
     assert_true(profile_store_ceiling(db, 1, "cpu", 80e9, 20e9, &err));
     assert_true(profile_store_ceiling_at(
             db, 1, "cpu", &(struct profile_ceiling){1, 2, 70e9, 14e9}, &err));
@@ -214,7 +237,7 @@ static void a_filter_takes_what_is_wanted(void **state)
     for (int i = 0; i < 4; i++) {
         points[i].op.busy = i == 3 ? 2 : 0;
         points[i].op.dtype = i == 1 ? DTYPE_F8 : DTYPE_BF16;
-        add(&points[i], NULL, false, true);
+        add(&points[i], NULL, STORE_KEEP, true);
     }
     filter.dtypes[OP_GEMM] = 1U << DTYPE_F8;
     assert_true(profile_store_read_some(&profile, db, "cpu", &filter, &arena, &err));
@@ -230,7 +253,8 @@ static void a_filter_takes_what_is_wanted(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {CASE(every_field_comes_back),
-            CASE(keeps_the_first_unless_told_to_replace), CASE(every_key_field_tells_points_apart),
+            CASE(keeps_the_first_unless_told_to_replace),
+            CASE(further_looks_replace_what_is_their_own), CASE(every_key_field_tells_points_apart),
             CASE(devices_are_kept_apart), CASE(ceiling_of_most_busy_ranks_stands_in_the_profile),
             CASE(provenance_with_unknown_fields_is_one_row), CASE(a_filter_takes_what_is_wanted)};
     return cmocka_run_group_tests(tests, NULL, NULL);
