@@ -18,27 +18,29 @@ enum {
     MOST_ROUNDS = 400
 };
 
-static double devices_in_all(const struct instance *in)
+void columns_floor_weights(double *weight, const double *devices, int n_kinds)
 {
-    double all = 0;
-    for (int k = 0; k < in->n_kinds; k++)
-        all += (double)in->kinds[k].devices;
-    return fmax(1, all);
+    double worth = 0, all = 0;
+    for (int k = 0; k < n_kinds; k++) {
+        worth += weight[k] * devices[k];
+        all += devices[k];
+    }
+    double least = worth > 0 ? LEAST_WORTH * worth / all : 1;
+    for (int k = 0; k < n_kinds; k++)
+        weight[k] = fmax(weight[k], least);
 }
 
 void columns_weights(double *weight, const struct solver *s)
 {
     const struct instance *in = s->instance;
-    double all = 0;
+    double devices[INSTANCE_KINDS];
     for (int k = 0; k < in->n_kinds; k++) {
+        devices[k] = (double)in->kinds[k].devices;
         weight[k] = s->prices.device[k];
         if (s->master.objective == INSTANCE_PRICE)
             weight[k] += in->kinds[k].price;
-        all += weight[k] * (double)in->kinds[k].devices;
     }
-    double least = all > 0 ? LEAST_WORTH * all / devices_in_all(in) : 1;
-    for (int k = 0; k < in->n_kinds; k++)
-        weight[k] = fmax(weight[k], least);
+    columns_floor_weights(weight, devices, in->n_kinds);
 }
 
 int columns_ask(struct pricing_answer *out, struct solver *s, const struct pricing_query *query)

@@ -49,6 +49,8 @@ double columns_enough(const struct solver *s);
 double columns_gap(const struct solver *s, double value, double bound);
 /* The value that a bound must come to so that the gap is no larger than that. */
 double columns_goal(const struct solver *s, double value);
+/* Weights of so many devices become positive: at least a little of what all are worth on average. */
+void columns_floor_weights(double *weight, const double *devices, int n_kinds);
 /* What devices are worth, at least a little each, and for INSTANCE_PRICE what they cost, too. */
 void columns_weights(double *weight, const struct solver *s);
 

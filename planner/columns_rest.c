@@ -9,8 +9,6 @@
 
 #include "planner/ilp.h"
 
-/* Of a worth of the devices on average, as in planner/columns.c. */
-#define LEAST_WORTH 1e-7
 /* Prices of what is left are good enough when no pattern is better by more. */
 #define NEARLY 1e-4
 
@@ -132,7 +130,6 @@ static bool weigh_rest(struct rest_dual *dual, const struct split *sp, const str
     int n_kinds = sp->s->instance->n_kinds;
     int *fitting = ARENA_NEW(arena, int, sp->s->master.n + 1);
     int n = list_fitting(fitting, sp, rest);
-    double n_devices = 0;
     struct ilp_result result;
     *dual = (struct rest_dual){.prefill = 1};
     if (!solve_rest(&result, sp, fitting, n, rest, true, arena))
@@ -141,14 +138,9 @@ static bool weigh_rest(struct rest_dual *dual, const struct split *sp, const str
         dual->bound = -result.value;
         dual->prefill = fmin(1, fmax(0, result.dual[n_kinds]));
     }
-    for (int k = 0; k < n_kinds; k++) {
-        dual->weight[k] = result.dual != NULL ? fmax(0, -result.dual[k]) : 0;
-        n_devices += rest->devices[k];
-    }
-    double all = worth_of(sp, dual->weight, rest->devices);
-    double least = all > 0 ? LEAST_WORTH * all / n_devices : 1;
     for (int k = 0; k < n_kinds; k++)
-        dual->weight[k] = fmax(dual->weight[k], least);
+        dual->weight[k] = result.dual != NULL ? fmax(0, -result.dual[k]) : 0;
+    columns_floor_weights(dual->weight, rest->devices, n_kinds);
     return true;
 }
 

@@ -43,15 +43,14 @@ static double least_pace(const struct hunt *h, const struct label *label, int at
 static bool outdone(const struct hunt *h, const struct label *label, double rate)
 {
     const struct front *front = &h->pricing->front;
-    int n_kinds = h->pricing->instance->n_kinds;
     if (h->query->most_rate > 0)
         rate = fmin(rate, h->query->most_rate);
     rate *= 1 - h->query->slack_frac / 2;
     for (int i = 0; i < front->n && front->items[i].rate >= rate; i++) {
-        int k = 0;
-        while (k < n_kinds && front->items[i].devices[k] <= label->devices[k])
-            k++;
-        if (k == n_kinds)
+        uint16_t more = 0; /* all kinds at once: vectors, no branches */
+        for (int k = 0; k < INSTANCE_KINDS; k++)
+            more |= front->items[i].devices[k] > label->devices[k];
+        if (more == 0)
             return true;
     }
     return false;
