@@ -176,7 +176,7 @@ static bool measure_one(struct work *work, const struct source *source, const st
         learn_ceiling(work->summary, &result.point);
         ok = i >= 0 ? take_look(work, i, &result, err) : take(work, &result, err);
     }
-    if (ok) /* after it was delivered: what is said to be measured is stored */
+    if (ok && !again) /* after it was delivered: what is said to be measured is stored */
         log_point(&result, answer, seconds_since(begin_ns));
     work->summary->skipped += answer == SOURCE_SKIP && !again;
     arena_free(&arena);
