@@ -67,32 +67,21 @@ static void doubled_midranks(int *ranks, const double *a, int n, const double *b
     }
 }
 
-static int compare_int(const void *a, const void *b)
-{
-    return *(const int *)a - *(const int *)b;
-}
-
-/* ways[m * width + s]: subsets of m of the ranks that sum to s < width; sums beyond need no place. The rows before it
- * have only what leads there: ranks come in ascending order, so that those still to be chosen add at least as much
- * each. Counts reach C(128, 64), of which doubles keep 15 digits. */
+/* ways[k * width + s]: subsets of k <= m of the ranks that sum to s < width. Sums beyond need no place.
+ * Counts reach C(128, 64), of which doubles keep 15 digits. */
 static double *count_subsets(const int *ranks, int n_ranks, int m, int64_t width)
 {
-    int sorted[2 * GATE_MOST];
     double *ways = calloc((size_t)((m + 1) * width), sizeof *ways);
     if (ways == NULL)
         return NULL;
-    memcpy(sorted, ranks, (size_t)n_ranks * sizeof *ranks);
-    qsort(sorted, (size_t)n_ranks, sizeof *sorted, compare_int);
     ways[0] = 1;
-    for (int i = 0; i < n_ranks; i++) {
-        const int left = n_ranks - 1 - i, fewest = m - left > 1 ? m - left : 1;
-        for (int k = i < m ? i + 1 : m; k >= fewest; k--) {
+    for (int i = 0; i < n_ranks; i++)
+        for (int k = i < m ? i + 1 : m; k >= 1; k--) {
             const double *from = ways + (k - 1) * width;
             double *to = ways + k * width;
-            for (int64_t s = width - 1 - (int64_t)(m - k) * sorted[i]; s >= sorted[i]; s--)
-                to[s] += from[s - sorted[i]];
+            for (int64_t s = width - 1; s >= ranks[i]; s--)
+                to[s] += from[s - ranks[i]];
         }
-    }
     return ways;
 }
 
