@@ -137,11 +137,10 @@ static bool take(struct work *work, const struct trial_result *result, struct er
     return deliver(work, &result->point, result->samples, err);
 }
 
-/* A look at the i-th op, with all that is known from the ones before. */
-static bool take_look(
-        struct work *work, int64_t i, const struct trial_result *result, struct err *err)
+/* A look at an op of the list, with all that is known from the ones before. */
+static bool take_look(struct work *work, struct looked *looked, const struct trial_result *result,
+        struct err *err)
 {
-    struct looked *looked = &work->looked[i];
     bool first = looked->point.looks == 0, was = looked->disturbed;
 
     looks_add(looked, result, work->arena);
@@ -162,19 +161,19 @@ static void log_point(const struct trial_result *result, enum source_answer answ
         log_line(LOG_DEBUG, "%s: left out", op_show(text, &p->op));
 }
 
-/* i: of the list; -1 = an op that request->next asked for. */
+/* looked: of an op of the list; NULL = an op that request->next asked for. */
 static bool measure_one(struct work *work, const struct source *source, const struct op *op,
-        int64_t i, const struct trial_limits *limits, struct err *err)
+        struct looked *looked, const struct trial_limits *limits, struct err *err)
 {
     struct arena arena = {0};
     struct trial_result result;
-    bool again = i >= 0 && work->looked[i].point.looks > 0;
+    bool again = looked && looked->point.looks > 0;
     int64_t begin_ns = clock_now_ns();
     enum source_answer answer = trial_run(&result, source, op, limits, &arena, err);
     bool ok = answer == SOURCE_SKIP;
     if (answer == SOURCE_OK) {
         learn_ceiling(work->summary, &result.point);
-        ok = i >= 0 ? take_look(work, i, &result, err) : take(work, &result, err);
+        ok = looked ? take_look(work, looked, &result, err) : take(work, &result, err);
     }
     if (ok && !again) /* after it was delivered: what is said to be measured is stored */
         log_point(&result, answer, seconds_since(begin_ns));
@@ -206,7 +205,7 @@ static bool look_at_all(
             eta_s = fmin(eta_s, budget_s - spent_s);
         log_progress(look == 0 ? "measuring" : "measuring again", done, all, eta_s);
         if ((look == 0 || work->looked[i].point.looks > 0)
-                && !measure_one(work, source, &work->wants[i]->op, i, &limits, err))
+                && !measure_one(work, source, &work->wants[i]->op, &work->looked[i], &limits, err))
             return false;
     }
     return true;
@@ -241,7 +240,7 @@ static bool measure_guided(struct work *work, const struct source *source, struc
             log_progress("measuring where it matters", work->summary->guided,
                     work->summary->guided + n - i,
                     request->budget_s > 0 ? request->budget_s - spent_s : 0);
-            if (!measure_one(work, source, &ops[i], -1, &limits, err))
+            if (!measure_one(work, source, &ops[i], NULL, &limits, err))
                 return false;
             work->summary->guided++;
         }
