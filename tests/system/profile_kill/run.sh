@@ -42,9 +42,11 @@ for try in $(seq 1 60); do
     [ -e "$db" ] || continue
     [ -s "$db" ] || continue
     # Killed between making the file and making its tables: as good as no file.
-    checked=$("$PROGRAM" db check "$db" 2>&1 || :)
-    if [ ! -s "$scratch/said" ] && [[ $checked == *': empty: fill it'* ]]; then continue; fi
-    "$PROGRAM" db check "$db" >/dev/null || fail "kill $killed: the database is not sound"
+    if ! checked=$("$PROGRAM" db check "$db" 2>&1); then
+        if [ ! -s "$scratch/said" ] && [[ $checked == *': empty: fill it'* ]]; then continue; fi
+        echo "$checked" >&2
+        fail "kill $killed: the database is not sound"
+    fi
     rows >"$scratch/after"
     lost=$(comm -23 "$scratch/before" "$scratch/after" | wc -l)
     [ "$lost" -eq 0 ] || fail "kill $killed: $lost points lost or changed"
