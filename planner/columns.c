@@ -128,6 +128,9 @@ static bool do_round(struct solver *s, double step, int *added, struct err *err)
     struct columns_cut cut = {0};
     memcpy(cut.weight, proof.weight, sizeof cut.weight);
     memcpy(cut.least, proof.least, sizeof cut.least);
+    memcpy(cut.small, proof.least, sizeof cut.small);
+    for (int role = 0; role <= ROLE_DECODE; role++)
+        cut.small_rate[role] = HUGE_VAL;
     for (int k = 0; k < s->instance->n_kinds; k++)
         cut.within[k] = HUGE_VAL;
     columns_add_cut(s, &cut);

@@ -24,6 +24,9 @@ struct columns_proof {
 struct columns_cut {
     double weight[INSTANCE_KINDS], within[INSTANCE_KINDS];
     double least[ROLE_DECODE + 1]; /* 0 = nothing is known of the role */
+    /* The same for patterns of a role that serve at most small_rate each. */
+    double small[ROLE_DECODE + 1], small_rate[ROLE_DECODE + 1];
+    double one[ROLE_DECODE + 1]; /* what a pattern of the role weighs at least */
 };
 
 struct solver {
@@ -58,7 +61,7 @@ void columns_weights(double *weight, const struct solver *s);
  * wanted, too. */
 MUST_CHECK bool columns_round(
         struct solver *s, struct master_whole *whole, bool prove, struct err *err);
-/* Closes the gap of whole numbers as far as is asked for; what is proven goes to s->bound. */
+/* Closes the gap of whole numbers as far as is asked for (columns_close.c); what is proven goes to s->bound. */
 MUST_CHECK bool columns_close(struct solver *s, struct master_whole *whole, struct err *err);
 
 /* Whether separate pools are possible: C19 to C22 are for them. */
@@ -73,14 +76,16 @@ int columns_ask(struct pricing_answer *out, struct solver *s, const struct prici
 
 void columns_add_cut(struct solver *s, const struct columns_cut *cut);
 /*
- * C22: with all decode replicas that matter known, but for the slack, looks for solutions that serve *aim or more.
- * The best one that was met is in *whole, and *aim what its gap needs if that is more. *proven: no solution serves more
- * than *aim. Not proven: it was too much to look at.
+ * C22: looks for solutions that serve *aim or more. All decode and whole replicas that matter and serve more than the small
+ * rate of their role are known, but for the slack. The best solution that was met is in *whole. *proven: no solution
+ * serves more than *aim, which has been raised to what is left open and to what the gap of *whole allows.
  */
 struct columns_split_ask {
     double slack_frac;
-    bool whole_listed; /* all whole replicas that matter are known, too */
-    int looks;         /* for solutions only: rests that are rounded; 0 = all, for a proof */
+    double small_rate[ROLE_DECODE
+                      + 1]; /* patterns that serve no more need not be known; 0 = all are */
+    int looks;              /* for solutions only: rests that are rounded; 0 = all, for a proof */
+    int64_t effort;         /* labels for what matters on a rest */
 };
 MUST_CHECK bool columns_split(struct solver *s, struct master_whole *whole,
         const struct columns_split_ask *ask, double *aim, bool *proven, struct err *err);

@@ -89,7 +89,7 @@ void columns_find_pools(struct solver *s)
     pools_init(&s->pools, budget, s->proof.bound, s->arena);
     double lightest[ROLE_DECODE + 1];
     for (int role = 0; role <= ROLE_DECODE; role++)
-        lightest[role] = pricing_lightest(s->pricing, role, s->proof.weight);
+        lightest[role] = pricing_lightest(s->pricing, role, s->proof.weight, NULL);
     for (int role = 0; role <= ROLE_DECODE; role++) {
         double beside = 0;
         if (role != ROLE_MIXED)

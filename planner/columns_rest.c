@@ -14,8 +14,9 @@
 
 enum {
     MOST_ROUNDS = 60, /* of prices for one rest */
-    REST_LABELS = 200000,
-    REST_NODES = 5000 /* of the program over what fits into one rest */
+    MOST_LOOKED = 60, /* rests that are priced when only solutions are looked for */
+    MOST_LISTED = 12, /* rests on which a proof lists what matters */
+    REST_NODES = 2000 /* of the program over what fits into one rest */
 };
 
 /* Prices on a rest: w of its devices, a request a second by prefill is worth `prefill`. Both are of a solution of the dual that
@@ -50,6 +51,50 @@ double rest_needed(const struct split *sp, const struct rest *rest)
     return sp->aim - rest->whole / (1 - sp->slack_frac);
 }
 
+/* The least ratio of a role: of its small patterns, or of all that may come. */
+static double ratio_of(const struct split *sp, const struct columns_cut *cut, int role, bool all)
+{
+    double small_rate = all ? HUGE_VAL : sp->small_rate[role];
+    if (small_rate <= 0)
+        return HUGE_VAL;
+    return cut->small_rate[role] >= small_rate ? fmax(cut->small[role], cut->least[role])
+                                               : cut->least[role];
+}
+
+/* The most x that prefill and further decode replicas, of which one weighs `one` at least, serve for such a worth:
+ * prefill x + max(one, decode x) = worth. */
+static double beyond(double worth, double prefill, double decode, double one)
+{
+    if (worth <= 0 || worth < one || isinf(decode))
+        return 0;
+    double x = worth / (prefill + decode);
+    if (x * decode >= one)
+        return x;
+    return fmin((worth - one) / prefill, decode > 0 ? one / decode : HUGE_VAL);
+}
+
+/* The most when prefill is better than whole replicas: with one of these at least, which then serves what it weighs, or with
+ * none. */
+static double most_pooled(
+        const struct columns_cut *cut, double worth, double taken, double decode, double whole)
+{
+    double prefill = cut->least[ROLE_PREFILL];
+    double served = fmin(taken, worth / prefill);
+    double none = served + beyond(worth - served * prefill, prefill, decode, cut->one[ROLE_DECODE]);
+    double left = worth - cut->one[ROLE_MIXED];
+    if (left < 0 || isinf(whole))
+        return none;
+    served = fmin(taken, left / prefill);
+    left = fmax(0, left - served * prefill);
+    return fmax(none, cut->one[ROLE_MIXED] / whole + served + left / fmin(whole, prefill + decode));
+}
+
+/* A rate, no more than that of small patterns of the role. */
+static double most_rate(const struct split *sp, int role, double rate)
+{
+    return role == ROLE_PREFILL ? rate : fmin(rate, sp->small_rate[role]);
+}
+
 double rest_most(
         const struct split *sp, const struct columns_cut *cut, const struct rest *rest, bool more)
 {
@@ -58,50 +103,47 @@ double rest_most(
             return HUGE_VAL;
     double worth = worth_of(sp, cut->weight, rest->devices);
     double prefill = cut->least[ROLE_PREFILL];
-    bool whole = !sp->whole_listed || (more && rest->next < sp->n_whole);
-    double other = whole ? cut->least[ROLE_MIXED] : HUGE_VAL;
-    double served = 0;
-    if (prefill <= other && isfinite(prefill)) {
-        served = rest_taken(sp, rest);
-        if (prefill > 0)
-            served = fmin(served, worth / prefill);
-        worth = fmax(0, worth - served * prefill);
-        if (more)
-            other = fmin(other, prefill + cut->least[ROLE_DECODE]);
-    }
-    if (other <= 0)
+    double decode = ratio_of(sp, cut, ROLE_DECODE, more);
+    double whole = ratio_of(sp, cut, ROLE_MIXED, more && rest->next < sp->n_whole);
+    if (whole <= 0 || prefill <= 0)
         return HUGE_VAL;
-    return served + (isinf(other) ? 0 : worth / other);
+    if (prefill <= whole && isfinite(prefill))
+        return most_pooled(cut, worth, rest_taken(sp, rest), decode, whole);
+    return isinf(whole) ? 0 : worth / whole;
 }
 
-/* The linear or whole program of patterns[n] on a rest; the last column is what prefill hands on. */
+/* The linear or whole program of patterns[n] on a rest; the last column is what prefill hands on to the decode replicas of the
+ * branch and to small ones. In the linear one, no pattern serves more than the small ones may. */
 static bool solve_rest(struct ilp_result *out, const struct split *sp, const int *patterns, int n,
         const struct rest *rest, bool relax, struct arena *arena)
 {
     int n_kinds = sp->s->instance->n_kinds;
     struct ilp ilp;
-    ilp_init(&ilp, "what decode replicas leave", arena);
+    ilp_init(&ilp, "what items leave", arena);
     for (int k = 0; k < n_kinds; k++)
         ilp_add_row(&ilp, arena_printf(arena, "devices_%d", k), -HUGE_VAL, rest->devices[k]);
-    ilp_add_row(&ilp, "prefill", 0, HUGE_VAL);
+    const int prefill = ilp_add_row(&ilp, "prefill", 0, HUGE_VAL);
+    const int decode =
+            ilp_add_row(&ilp, "decode", relax ? -rest_taken(sp, rest) : -rest->decode, HUGE_VAL);
     for (int i = 0; i < n; i++) {
         const struct pattern *p = rest_pattern(sp, patterns[i]);
-        bool whole = rest_role(sp, patterns[i]) == ROLE_MIXED;
+        int role = rest_role(sp, patterns[i]);
+        double rate = relax ? most_rate(sp, role, p->requests_per_s) : p->requests_per_s;
         struct ilp_col col = {.name = arena_printf(arena, "x_%d", i),
                 .hi = HUGE_VAL,
-                .cost = whole ? -p->requests_per_s : 0,
+                .cost = role == ROLE_MIXED ? -rate : 0,
                 .integer = true};
         ilp_add_col(&ilp, &col);
         for (int k = 0; k < n_kinds; k++)
             if (p->devices[k] > 0)
                 ilp_add_term(&ilp, k, i, (double)p->devices[k]);
-        if (!whole)
-            ilp_add_term(&ilp, n_kinds, i, p->requests_per_s);
+        if (role != ROLE_MIXED)
+            ilp_add_term(&ilp, role == ROLE_PREFILL ? prefill : decode, i, rate);
     }
-    const struct ilp_col flow = {
-            .name = "pooled", .hi = relax ? rest_taken(sp, rest) : rest->decode, .cost = -1};
+    const struct ilp_col flow = {.name = "pooled", .hi = HUGE_VAL, .cost = -1};
     ilp_add_col(&ilp, &flow);
-    ilp_add_term(&ilp, n_kinds, n, -1);
+    ilp_add_term(&ilp, prefill, n, -1);
+    ilp_add_term(&ilp, decode, n, -1);
     const struct ilp_limits limits = {.relax = relax,
             .nodes = relax ? 0 : REST_NODES,
             .gap_frac = relax ? 0 : sp->s->options->gap_frac / 8};
@@ -112,14 +154,17 @@ static bool solve_rest(struct ilp_result *out, const struct split *sp, const int
     return true;
 }
 
-/* Known prefill and whole patterns that fit into a rest. */
-static int list_fitting(int *out, const struct split *sp, const struct rest *rest)
+/* Known patterns that fit into a rest and may join what the branch has; of the linear program, also those that are not
+ * small. */
+static int list_fitting(int *out, const struct split *sp, const struct rest *rest, bool relax)
 {
     int n = 0;
-    for (int i = 0; i < sp->s->master.n; i++)
-        if (rest_role(sp, i) != ROLE_DECODE && (rest_role(sp, i) != ROLE_MIXED || !sp->whole_listed)
-                && rest_fits(sp, rest_pattern(sp, i), rest->devices))
+    for (int i = 0; i < sp->s->master.n; i++) {
+        const struct pattern *p = rest_pattern(sp, i);
+        double most = most_rate(sp, rest_role(sp, i), p->requests_per_s);
+        if (most > 0 && (relax || most >= p->requests_per_s) && rest_fits(sp, p, rest->devices))
             out[n++] = i;
+    }
     return n;
 }
 
@@ -129,7 +174,7 @@ static bool weigh_rest(struct rest_dual *dual, const struct split *sp, const str
 {
     int n_kinds = sp->s->instance->n_kinds;
     int *fitting = ARENA_NEW(arena, int, sp->s->master.n + 1);
-    int n = list_fitting(fitting, sp, rest);
+    int n = list_fitting(fitting, sp, rest, true);
     struct ilp_result result;
     *dual = (struct rest_dual){.prefill = 1};
     if (!solve_rest(&result, sp, fitting, n, rest, true, arena))
@@ -144,23 +189,62 @@ static bool weigh_rest(struct rest_dual *dual, const struct split *sp, const str
     return true;
 }
 
-/* Patterns of a role on a rest with a ratio below. Returns how many are new. */
-static int price_role(struct columns_cut *cut, const struct split *sp, int role, double below)
+static void round_down(int64_t *there, const struct columns_cut *cut, int n_kinds)
+{
+    for (int k = 0; k < n_kinds; k++)
+        there[k] = (int64_t)cut->within[k];
+}
+
+/* What a query asks for: rates above this one are no better. 0 = they are. */
+static double useful_rate(const struct split *sp, int role)
+{
+    double most = most_rate(sp, role, HUGE_VAL);
+    return isinf(most) ? 0 : most;
+}
+
+/* Patterns of a role on a rest with a ratio below, small ones only. Returns how many are new. */
+static int price_role(double *least, const struct columns_cut *cut, const struct split *sp,
+        int role, double below)
 {
     struct solver *s = sp->s;
     int64_t there[INSTANCE_KINDS] = {0};
-    for (int k = 0; k < s->instance->n_kinds; k++)
-        there[k] = (int64_t)cut->within[k];
+    *least = HUGE_VAL;
+    if (most_rate(sp, role, HUGE_VAL) <= 0)
+        return 0;
+    round_down(there, cut, s->instance->n_kinds);
     const struct pricing_query query = {.role = role,
             .weight = cut->weight,
             .below = below,
             .spread = 1.05,
             .devices = there,
+            .most_rate = useful_rate(sp, role),
             .deadline_ns = s->deadline_ns};
     struct pricing_answer answer;
     int added = columns_ask(&answer, s, &query);
-    cut->least[role] = answer.least;
+    *least = answer.least;
     return added;
+}
+
+/* The ratios of all roles, where they are below what a request a second is worth. Returns how many patterns are new. */
+static int price_roles(
+        struct columns_cut *cut, const struct split *sp, const struct rest_dual *dual, double share)
+{
+    const double worth[] = {
+            [ROLE_MIXED] = 1, [ROLE_PREFILL] = dual->prefill, [ROLE_DECODE] = 1 - dual->prefill};
+    int added = 0;
+    for (int role = 0; role <= ROLE_DECODE; role++) {
+        double *least = role == ROLE_PREFILL ? &cut->least[role] : &cut->small[role];
+        double below = isinf(share) ? share : share * worth[role];
+        added += price_role(least, cut, sp, role, below);
+    }
+    memcpy(cut->small_rate, sp->small_rate, sizeof cut->small_rate);
+    return added;
+}
+
+/* Whether a cut says that a rest cannot serve the aim. */
+static bool closes(const struct columns_cut *cut, const struct split *sp, const struct rest *rest)
+{
+    return rest_most(sp, cut, rest, false) < rest_needed(sp, rest) - REST_ROUNDING * sp->aim;
 }
 
 /* Column generation on a rest, until it cannot serve the aim (*closed: a cut says so) or the prices are those of its
@@ -169,7 +253,7 @@ static bool price_rest(struct columns_cut *cut, bool *closed, const struct split
         const struct rest *rest, struct arena *arena)
 {
     *closed = false;
-    for (int round = 0; round < MOST_ROUNDS; round++) {
+    for (int round = 0; round < MOST_ROUNDS && !*closed; round++) {
         struct rest_dual dual;
         if (!weigh_rest(&dual, sp, rest, arena))
             return false;
@@ -184,21 +268,20 @@ static bool price_rest(struct columns_cut *cut, bool *closed, const struct split
             share = worth_of(sp, dual.weight, rest->devices)
                     / (rest_needed(sp, rest) - (1 - dual.prefill) * rest_taken(sp, rest))
                     * (1 + 1e-6);
-        int added = 0;
-        cut->least[ROLE_MIXED] = HUGE_VAL;
-        if (!sp->whole_listed)
-            added += price_role(cut, sp, ROLE_MIXED, share);
-        added += price_role(cut, sp, ROLE_PREFILL, isinf(share) ? share : share * dual.prefill);
-        if (rest_most(sp, cut, rest, false) < rest_needed(sp, rest) - REST_ROUNDING * sp->aim) {
-            if (sp->whole_listed) /* nothing is known of what whole replicas could do there */
-                cut->least[ROLE_MIXED] = 0;
-            columns_add_cut(sp->s, cut);
-            *closed = true;
-            return true;
-        }
-        if (added == 0 || columns_late(sp->s))
-            return true;
+        int added = price_roles(cut, sp, &dual, share);
+        *closed = closes(cut, sp, rest);
+        if (*closed || added == 0 || columns_late(sp->s))
+            break;
     }
+    if (!*closed && sp->looks == 0) {
+        int64_t there[INSTANCE_KINDS] = {0};
+        round_down(there, cut, sp->s->instance->n_kinds);
+        for (int role = ROLE_MIXED; role <= ROLE_DECODE; role++)
+            cut->one[role] = pricing_lightest(sp->s->pricing, role, cut->weight, there);
+        *closed = closes(cut, sp, rest);
+    }
+    if (*closed)
+        columns_add_cut(sp->s, cut);
     return true;
 }
 
@@ -225,7 +308,7 @@ static bool round_rest(
         double *bound, struct split *sp, const struct rest *rest, struct arena *arena)
 {
     int *fitting = ARENA_NEW(arena, int, sp->s->master.n + 1);
-    int n = list_fitting(fitting, sp, rest);
+    int n = list_fitting(fitting, sp, rest, false);
     struct ilp_result result;
     if (!solve_rest(&result, sp, fitting, n, rest, false, arena))
         return false;
@@ -242,7 +325,7 @@ static struct rest_dual dual_of(
     double worth = worth_of(sp, cut->weight, rest->devices);
     double prefill = cut->least[ROLE_PREFILL];
     double decode = rest_taken(sp, rest);
-    double scale = 1 / cut->least[ROLE_MIXED]; /* 0: there are none */
+    double scale = 1 / fmin(cut->small[ROLE_MIXED], prefill + cut->small[ROLE_DECODE]); /* or 0 */
     if (worth < prefill * decode || scale <= 0)
         scale = fmax(scale, 1 / prefill);
     struct rest_dual dual = {.prefill = fmin(1, scale * prefill)};
@@ -259,29 +342,32 @@ static bool list_role(const struct split *sp, const struct columns_cut *cut,
     struct solver *s = sp->s;
     int64_t there[INSTANCE_KINDS] = {0};
     double weight[INSTANCE_KINDS];
-    double worth = role == ROLE_PREFILL ? dual->prefill : 1; /* of a request a second */
-    if (isinf(cut->least[role]) || worth <= 0)
+    const double worths[] = {
+            [ROLE_MIXED] = 1, [ROLE_PREFILL] = dual->prefill, [ROLE_DECODE] = 1 - dual->prefill};
+    double worth = worths[role]; /* of a request a second */
+    if (isinf(role == ROLE_PREFILL ? cut->least[role] : cut->small[role]) || worth <= 0)
         return true;
-    for (int k = 0; k < s->instance->n_kinds; k++) {
-        there[k] = (int64_t)cut->within[k];
+    round_down(there, cut, s->instance->n_kinds);
+    for (int k = 0; k < s->instance->n_kinds; k++)
         weight[k] = dual->weight[k] / worth;
-    }
     const struct pricing_query query = {.role = role,
             .weight = weight,
             .all = true,
             .loss = (fmax(0, dual->bound - need) + REST_ROUNDING * dual->bound) / worth,
             .slack_frac = sp->slack_frac,
-            .effort = REST_LABELS,
+            .effort = sp->effort,
             .known = s->master.items,
             .n_known = s->master.n,
             .devices = there,
+            .most_rate = useful_rate(sp, role),
             .deadline_ns = s->deadline_ns};
     struct pricing_answer answer;
     (void)columns_ask(&answer, s, &query);
     return answer.complete;
 }
 
-/* The linear program of a rest can serve the aim: whole numbers of what is known, then of all that matters. */
+/* The linear program of a rest can serve the aim: whole numbers of what is known, then of all that matters. What even these
+ * leave open raises the aim. */
 static bool list_rest(struct split *sp, const struct rest *rest, const struct columns_cut *cut,
         struct arena *arena)
 {
@@ -296,11 +382,19 @@ static bool list_rest(struct split *sp, const struct rest *rest, const struct co
     const double need = rest_needed(sp, rest);
     if (dual.bound <= need)
         return true;
-    bool all = list_role(sp, cut, &dual, need, ROLE_PREFILL);
-    all = (sp->whole_listed || list_role(sp, cut, &dual, need, ROLE_MIXED)) && all;
+    if (++sp->listed > MOST_LISTED) {
+        sp->open = true;
+        return true;
+    }
+    bool all = true;
+    for (int role = ROLE_MIXED; role <= ROLE_DECODE; role++)
+        all = list_role(sp, cut, &dual, need, role) && all;
     if (!round_rest(&bound, sp, rest, arena))
         return false;
-    sp->open = !all || bound / (1 - sp->slack_frac) > sp->aim * (1 + REST_ROUNDING);
+    double open = dual.bound + rest->whole / (1 - sp->slack_frac);
+    if (all)
+        open = fmin(open, bound / (1 - sp->slack_frac));
+    sp->aim = fmax(sp->aim, open);
     return true;
 }
 
@@ -310,6 +404,8 @@ bool rest_judge(struct split *sp, const struct rest *rest)
     struct arena scratch = {0};
     struct columns_cut cut;
     bool closed;
+    if (sp->looks > 0 && ++sp->looked == MOST_LOOKED)
+        sp->open = true;
     if (!price_rest(&cut, &closed, sp, rest, &scratch))
         goto done;
     if (!closed && columns_late(sp->s))

@@ -22,12 +22,15 @@ struct split {
     struct master_whole *whole;
     double aim; /* nothing that serves more is known to be impossible */
     double slack_frac;
-    struct split_item
-            *items; /* whole replicas if they are listed, then decode replicas, the fastest first */
+    /* Decode and whole replicas that serve no more are no items: the program of a rest has them. */
+    double small_rate[ROLE_DECODE + 1];
+    struct split_item *items; /* whole replicas, then decode replicas, the fastest first */
     int n_items, n_whole;
-    bool whole_listed; /* else the linear program has whole replicas, too */
-    int looks;         /* rests to be rounded, without a proof; 0 = a proof is wanted */
-    int *path;         /* patterns of the branch */
+    int looks;      /* rests to be rounded, without a proof; 0 = a proof is wanted */
+    int looked;     /* ... that were priced for that */
+    int listed;     /* rests on which a proof has listed what matters */
+    int64_t effort; /* labels for what matters on a rest */
+    int *path;      /* patterns of the branch */
     int n_path;
     int64_t nodes;
     bool open; /* ended without an answer */
@@ -57,11 +60,11 @@ double rest_taken(const struct split *sp, const struct rest *rest);
 /* What a rest has to serve beside the whole replicas of its branch. */
 double rest_needed(const struct split *sp, const struct rest *rest);
 /* The most that a rest can serve by the ratios of a cut: prefill as far as the decode replicas of the branch take it, then
- * whole replicas; or, where more decode replicas may come, prefill and these. */
+ * whole replicas, or prefill and more decode replicas. more: items may come, too. */
 double rest_most(
         const struct split *sp, const struct columns_cut *cut, const struct rest *rest, bool more);
-/* The decode replicas of a branch and no more: what can the others do beside them? Less than the aim, a solution that is taken, or
- * sp->open. False: an error, sp->err. */
+/* The items of a branch and no more: what can the others do beside them? Less than the aim, a solution that is taken, an
+ * aim that is raised, or sp->open. False: an error, sp->err. */
 bool rest_judge(struct split *sp, const struct rest *rest);
 
 #endif

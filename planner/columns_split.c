@@ -4,6 +4,8 @@
  * program, which is nearly always enough: these two roles, which have the most patterns, need not be listed. Every such
  * bound holds for smaller rests, too, and ends other branches of the walk.
  */
+#include <string.h>
+
 #include "planner/columns_rest.h"
 
 enum {
@@ -23,7 +25,7 @@ static bool possible(const struct split *sp, const struct rest *rest, bool more)
         if (rest_most(sp, &sp->s->cuts[i], rest, more)
                 < rest_needed(sp, rest) - REST_ROUNDING * sp->aim)
             return false;
-    return more || !sp->whole_listed || rest_taken(sp, rest) >= rest_needed(sp, rest);
+    return true;
 }
 
 static bool walk(struct split *sp, const struct rest *rest)
@@ -56,14 +58,14 @@ static bool walk(struct split *sp, const struct rest *rest)
     return true;
 }
 
-/* Patterns of a role that no other one beats in rate and devices, the fastest first. */
+/* Patterns of a role, but for small ones, that no other one beats in rate and devices, the fastest first. */
 static void list_items(struct split *sp, int role)
 {
     const struct master *m = &sp->s->master;
     int first = sp->n_items;
     for (int i = 0; i < m->n; i++) {
         const struct pattern *p = &m->items[i];
-        bool beaten = rest_role(sp, i) != role;
+        bool beaten = rest_role(sp, i) != role || p->requests_per_s <= sp->small_rate[role];
         for (int j = 0; j < m->n && !beaten; j++) {
             const struct pattern *q = &m->items[j];
             bool better =
@@ -91,9 +93,10 @@ bool columns_split(struct solver *s, struct master_whole *whole,
             .whole = whole,
             .aim = *aim,
             .slack_frac = ask->slack_frac,
-            .whole_listed = ask->whole_listed,
             .looks = ask->looks,
+            .effort = ask->effort,
             .err = err};
+    memcpy(sp.small_rate, ask->small_rate, sizeof sp.small_rate);
     struct rest rest = {0};
     int64_t replicas = 0;
     for (int k = 0; k < s->instance->n_kinds; k++) {
@@ -102,8 +105,7 @@ bool columns_split(struct solver *s, struct master_whole *whole,
     }
     sp.path = ARENA_NEW(s->arena, int, replicas + 1);
     sp.items = ARENA_NEW(s->arena, struct split_item, s->master.n + 1);
-    if (sp.whole_listed)
-        list_items(&sp, ROLE_MIXED);
+    list_items(&sp, ROLE_MIXED);
     sp.n_whole = sp.n_items;
     list_items(&sp, ROLE_DECODE);
     bool ok = walk(&sp, &rest);

@@ -172,6 +172,12 @@ static double most_work(const struct hunt *h, double cap_us)
     return h->served * (1 + 1e-9) + h->query->loss * cap_us;
 }
 
+/* The pace of the query's most_rate. */
+static double fastest_useful_us(const struct hunt *h)
+{
+    return h->query->most_rate > 0 ? h->served / h->query->most_rate : 0;
+}
+
 /* Figures of the ways for so many micro-batches in flight. */
 static void fill_ways(struct hunt *h)
 {
@@ -221,11 +227,15 @@ static bool hunt_stages(struct hunt *h, int n_stages, bool *more)
             cap_us = fmin(cap_us, h->served * (1 + 1e-9) / (rest->cost[0] - h->query->loss));
     }
     cap_us = fmin(cap_us, hunt_allowed_pace(h, rest->cost[0]));
+    if (h->query->least_rate > 0)
+        cap_us = fmin(cap_us, h->served / h->query->least_rate);
     if (from_us > cap_us)
         return true;
     /* Nor do paces matter that are faster than is of use. */
-    if (h->query->all && h->query->most_rate > 0)
-        from_us = fmax(from_us, fmin(h->served / h->query->most_rate, cap_us));
+    double useful_us = fastest_useful_us(h);
+    if (!h->query->all && useful_us > cap_us)
+        return true;
+    from_us = fmax(from_us, fmin(useful_us, cap_us));
     return hunt_range(h, from_us, cap_us, 0);
 }
 
@@ -246,6 +256,7 @@ static bool guess_way(const struct hunt *h, const struct way *way, double below,
             struct pattern trial = {h->limits, together ? n : 1, n, trial_stages, 0, 0, 0, {0}};
             if ((int64_t)way->devices * n > hunt_devices(h, way->kind)
                     || !pattern_price(&trial, p->instance, p->table)
+                    || trial.pace_us < fastest_useful_us(h)
                     || way->cost * n * trial.pace_us >= below
                     || way->cost * n > hunt_allowed(h, trial.pace_us))
                 continue;
@@ -334,10 +345,10 @@ void pricing_guess(struct pricing_answer *out, struct pricing *p, const struct p
     arena_free(&scratch);
 }
 
-double pricing_lightest(struct pricing *p, int role, const double *weight)
+double pricing_lightest(struct pricing *p, int role, const double *weight, const int64_t *devices)
 {
     const struct instance *in = p->instance;
-    const struct pricing_query query = {.role = role, .weight = weight};
+    const struct pricing_query query = {.role = role, .weight = weight, .devices = devices};
     struct hunt h = {.pricing = p, .query = &query, .in_flight = 1};
     double lightest = HUGE_VAL;
     for (int l = 0; l < in->n_limits; l++) {
@@ -347,8 +358,8 @@ double pricing_lightest(struct pricing *p, int role, const double *weight)
         h.cap_us = in->limits[l].round_cap_us;
         list_ways(&h, false);
         fill_ways(&h);
-        if (hunt_find_rest(&h))
-            lightest = fmin(lightest, p->rest.cost[0]);
+        p->rest.by_cost.cap_us = h.cap_us;
+        lightest = fmin(lightest, hunt_weigh_cost(&h, &p->rest.by_cost, lightest));
     }
     return lightest;
 }

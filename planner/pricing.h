@@ -41,9 +41,12 @@ struct pricing_query {
     int n_allowed;
     double steps_per_rate;
     const int64_t *devices; /* of each kind, at most what there are; NULL = all of them */
-    double most_rate;       /* with all: higher rates are no better than this one; 0 = they are */
-    int64_t effort;         /* labels that may be spent; 0 = as many as it takes */
-    int64_t deadline_ns;    /* of clock_now_ns; 0 = none */
+    /* Higher rates are no better than this one; 0 = they are. Without `all`, limits with which no pattern serves as little
+     * are left out. */
+    double most_rate;
+    double least_rate;   /* with all: patterns that serve less are left out */
+    int64_t effort;      /* labels that may be spent; 0 = as many as it takes */
+    int64_t deadline_ns; /* of clock_now_ns; 0 = none */
 };
 
 struct pricing_answer {
@@ -58,8 +61,9 @@ struct pricing_answer {
 void pricing_guess(struct pricing_answer *out, struct pricing *pricing,
         const struct pricing_query *query, struct arena *arena);
 
-/* No pattern of a role weighs less; HUGE_VAL when there is none. */
-double pricing_lightest(struct pricing *pricing, int role, const double *weight);
+/* No pattern of a role on these devices (NULL = all there are) weighs less; HUGE_VAL when there is none. */
+double pricing_lightest(
+        struct pricing *pricing, int role, const double *weight, const int64_t *devices);
 
 void pricing_run(struct pricing_answer *out, struct pricing *pricing,
         const struct pricing_query *query, struct arena *arena);

@@ -131,6 +131,13 @@ bool hunt_spent(const struct hunt *h)
     return h->query->effort > 0 && h->out->labels + h->pricing->n_labels >= h->query->effort;
 }
 
+/* Labels that a search may have: what is left of the effort, but never none. */
+static int64_t effort_left(const struct hunt *h)
+{
+    int64_t left = h->query->effort - h->out->labels;
+    return left > 1 ? left : 1;
+}
+
 static bool reserve_label(struct pricing *p)
 {
     if (p->n_labels < p->cap_labels)
@@ -375,6 +382,8 @@ bool hunt_search(struct hunt *h, int32_t most_labels)
     double below = h->below;
     int stages = h->n_stages > 0 ? h->n_stages : hunt_most_stages(h->pricing->instance);
     h->most_labels = most_labels;
+    if (h->query->effort > 0)
+        h->most_labels = (int32_t)fmin(most_labels, (double)effort_left(h));
     set_grid(h);
     /* Prices for budgets that bind make a label's devices matter for its bound, too. */
     h->any_devices = !h->query->all && h->pricing->rest.by_cost.extra_all <= 0 && scarce(h, stages);
