@@ -51,14 +51,17 @@ double rest_needed(const struct split *sp, const struct rest *rest)
     return sp->aim - rest->whole / (1 - sp->slack_frac);
 }
 
-/* The least ratio of a role: of its small patterns, or of all that may come. */
+/* The least ratio of a role: of its small patterns, or of all that may come. Less by the slack: one of those may stand for an
+ * item that was left out. */
 static double ratio_of(const struct split *sp, const struct columns_cut *cut, int role, bool all)
 {
     double small_rate = all ? HUGE_VAL : sp->small_rate[role];
     if (small_rate <= 0)
         return HUGE_VAL;
-    return cut->small_rate[role] >= small_rate ? fmax(cut->small[role], cut->least[role])
-                                               : cut->least[role];
+    double ratio = cut->least[role];
+    if (cut->small_rate[role] >= small_rate)
+        ratio = fmax(ratio, cut->small[role]);
+    return ratio * (1 - sp->slack_frac);
 }
 
 /* The most x that prefill and further decode replicas, of which one weighs `one` at least, serve for such a worth:
@@ -128,7 +131,9 @@ static bool solve_rest(struct ilp_result *out, const struct split *sp, const int
     for (int i = 0; i < n; i++) {
         const struct pattern *p = rest_pattern(sp, patterns[i]);
         int role = rest_role(sp, patterns[i]);
-        double rate = relax ? most_rate(sp, role, p->requests_per_s) : p->requests_per_s;
+        double rate = p->requests_per_s;
+        if (relax && role != ROLE_PREFILL)
+            rate = most_rate(sp, role, rate) / (1 - sp->slack_frac);
         struct ilp_col col = {.name = arena_printf(arena, "x_%d", i),
                 .hi = HUGE_VAL,
                 .cost = role == ROLE_MIXED ? -rate : 0,
@@ -325,7 +330,9 @@ static struct rest_dual dual_of(
     double worth = worth_of(sp, cut->weight, rest->devices);
     double prefill = cut->least[ROLE_PREFILL];
     double decode = rest_taken(sp, rest);
-    double scale = 1 / fmin(cut->small[ROLE_MIXED], prefill + cut->small[ROLE_DECODE]); /* or 0 */
+    double scale = 1
+                   / fmin(ratio_of(sp, cut, ROLE_MIXED, false),
+                           prefill + ratio_of(sp, cut, ROLE_DECODE, false)); /* or 0 */
     if (worth < prefill * decode || scale <= 0)
         scale = fmax(scale, 1 / prefill);
     struct rest_dual dual = {.prefill = fmin(1, scale * prefill)};

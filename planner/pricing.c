@@ -228,7 +228,7 @@ static bool hunt_stages(struct hunt *h, int n_stages, bool *more)
     }
     cap_us = fmin(cap_us, hunt_allowed_pace(h, rest->cost[0]));
     if (h->query->least_rate > 0)
-        cap_us = fmin(cap_us, h->served / h->query->least_rate);
+        cap_us = fmin(cap_us, h->served / h->query->least_rate * (1 + 1e-9));
     if (from_us > cap_us)
         return true;
     /* Nor do paces matter that are faster than is of use. */
