@@ -229,7 +229,7 @@ static bool close_split(struct solver *s, struct master_whole *whole, struct err
     return true;
 }
 
-bool columns_close(struct solver *s, struct master_whole *whole, struct err *err)
+static bool close_gap(struct solver *s, struct master_whole *whole, struct err *err)
 {
     double enough = columns_enough(s);
     if (!whole->known || columns_gap(s, whole->value, s->bound) <= enough)
@@ -248,4 +248,11 @@ bool columns_close(struct solver *s, struct master_whole *whole, struct err *err
             return true;
     }
     return true;
+}
+
+bool columns_close(struct solver *s, struct master_whole *whole, struct err *err)
+{
+    bool ok = close_gap(s, whole, err);
+    columns_count_all(s, whole);
+    return ok;
 }

@@ -57,6 +57,8 @@ void columns_floor_weights(double *weight, const double *devices, int n_kinds);
 /* What devices are worth, at least a little each, and for INSTANCE_PRICE what they cost, too. */
 void columns_weights(double *weight, const struct solver *s);
 
+/* Patterns that have joined since count nothing: whole->counts is as long as the list again. */
+void columns_count_all(struct solver *s, struct master_whole *whole);
 /* Whole numbers of replicas over the known patterns: rounded down and filled up, then the program, to its end if its bound is
  * wanted, too. */
 MUST_CHECK bool columns_round(

@@ -78,14 +78,19 @@ static void fill_up(const struct solver *s, double *counts)
     }
 }
 
+void columns_count_all(struct solver *s, struct master_whole *whole)
+{
+    double *counts = ARENA_NEW(s->arena, double, s->master.n + 1);
+    if (whole->counts != NULL)
+        memcpy(counts, whole->counts, sizeof *counts * (size_t)s->out->n_known);
+    whole->counts = counts;
+    s->out->n_known = s->master.n;
+}
+
 bool columns_round(struct solver *s, struct master_whole *whole, bool prove, struct err *err)
 {
     bool price = s->master.objective == INSTANCE_PRICE;
-    double *old = whole->counts;
-    int n_old = s->out->n_known;
-    whole->counts = ARENA_NEW(s->arena, double, s->master.n + 1);
-    if (old != NULL)
-        memcpy(whole->counts, old, sizeof *old * (size_t)n_old);
+    columns_count_all(s, whole);
     if (!whole->known && !price) {
         for (int i = 0; i < s->prices.n; i++)
             whole->counts[i] = floor(s->prices.count[i] + 1e-9);
@@ -93,7 +98,6 @@ bool columns_round(struct solver *s, struct master_whole *whole, bool prove, str
         whole->value = master_served(&s->master, whole->counts);
         whole->known = true;
     }
-    s->out->n_known = s->master.n;
     whole->bound = price ? -HUGE_VAL : HUGE_VAL;
     double seconds = 0;
     if (s->deadline_ns > 0)
