@@ -194,6 +194,14 @@ static bool weigh_rest(struct rest_dual *dual, const struct split *sp, const str
     return true;
 }
 
+/* What a request a second by a pattern of a role is worth. */
+static double request_worth(const struct rest_dual *dual, int role)
+{
+    if (role == ROLE_MIXED)
+        return 1;
+    return role == ROLE_PREFILL ? dual->prefill : 1 - dual->prefill;
+}
+
 static void round_down(int64_t *there, const struct columns_cut *cut, int n_kinds)
 {
     for (int k = 0; k < n_kinds; k++)
@@ -234,12 +242,10 @@ static int price_role(double *least, const struct columns_cut *cut, const struct
 static int price_roles(
         struct columns_cut *cut, const struct split *sp, const struct rest_dual *dual, double share)
 {
-    const double worth[] = {
-            [ROLE_MIXED] = 1, [ROLE_PREFILL] = dual->prefill, [ROLE_DECODE] = 1 - dual->prefill};
     int added = 0;
     for (int role = 0; role <= ROLE_DECODE; role++) {
         double *least = role == ROLE_PREFILL ? &cut->least[role] : &cut->small[role];
-        double below = isinf(share) ? share : share * worth[role];
+        double below = isinf(share) ? share : share * request_worth(dual, role);
         added += price_role(least, cut, sp, role, below);
     }
     memcpy(cut->small_rate, sp->small_rate, sizeof cut->small_rate);
@@ -349,9 +355,7 @@ static bool list_role(const struct split *sp, const struct columns_cut *cut,
     struct solver *s = sp->s;
     int64_t there[INSTANCE_KINDS] = {0};
     double weight[INSTANCE_KINDS];
-    const double worths[] = {
-            [ROLE_MIXED] = 1, [ROLE_PREFILL] = dual->prefill, [ROLE_DECODE] = 1 - dual->prefill};
-    double worth = worths[role]; /* of a request a second */
+    const double worth = request_worth(dual, role);
     if (isinf(role == ROLE_PREFILL ? cut->least[role] : cut->small[role]) || worth <= 0)
         return true;
     round_down(there, cut, s->instance->n_kinds);
